@@ -1,0 +1,1 @@
+"""Benchmarks and recordings that anyone can run again; nothing in the product imports this."""

@@ -1,0 +1,69 @@
+"""The one context that a check sees, and the one value that it returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from stepdown.records import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is to be labelled.
+
+    Attributes:
+        text: The model's whole answer.
+        reference: What the check compares with; None where no reference is known.
+    """
+
+    text: str
+    reference: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A verdict with its reason.
+
+    Attributes:
+        score: In [0, 1], or None where unscored.
+        evidence: What was compared with what, in words.
+    """
+
+    verdict: Verdict
+    score: float | None
+    evidence: str
+
+
+class Check(Protocol):
+    """A program that labels. Its fields are its settings; it does no I/O.
+
+    Raises:
+        CheckError: The reference is missing or is not of the check's form.
+    """
+
+    version: ClassVar[str]
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the check can say nothing without a reference."""
+        ...
+
+    def __call__(self, subject: Subject, /) -> Outcome:
+        """Label one answer."""
+        ...
+
+
+def judged(good: bool, evidence: str) -> Outcome:
+    """The outcome of a comparison."""
+    return Outcome(Verdict.GOOD if good else Verdict.BAD, float(good), evidence)
+
+
+def unscored(evidence: str) -> Outcome:
+    """The outcome of a failure to label."""
+    return Outcome(Verdict.UNSCORED, None, evidence)
+
+
+def graded(score: float, evidence: str) -> Outcome:
+    """The outcome of a comparison in parts: good only where every part is right."""
+    return Outcome(Verdict.GOOD if score == 1.0 else Verdict.BAD, score, evidence)

@@ -1,0 +1,256 @@
+"""OpenAI's wire format: requests in, errors out, answers read.
+
+Invariant: what a client sends in fields that Stepdown does not read reaches the upstream byte for byte,
+because fields are kept as raw JSON and only those that must change are written anew. Pure: no I/O.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from router.prompt import ChatView, Prompt, prompt_of
+from stepdown.errors import BadRequest
+
+METADATA_PREFIX = "stepdown."
+DONE = b"[DONE]"
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_view = msgspec.json.Decoder(ChatView)
+_path = re.compile(r" - at `\$\.?([^`]*)`$")
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What the caller says about a request, in `metadata` keys that begin with `stepdown.`.
+
+    Attributes:
+        reference: The right answer, for a check; JSON text of the metadata value.
+        check: Which of the task's checks applies.
+        slice: The caller's own tag for the kind of query.
+        conversation: Id under which the turns of one conversation belong together.
+    """
+
+    reference: str | None = None
+    check: str | None = None
+    slice: str | None = None
+    conversation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A parsed chat request.
+
+    Attributes:
+        fields: Every field as raw JSON, the `stepdown.` metadata taken out.
+        wants_usage: Whether the client itself asked for usage in the stream.
+    """
+
+    fields: Mapping[str, msgspec.Raw]
+    model: str
+    prompt: Prompt
+    stream: bool
+    wants_usage: bool
+    hints: Hints
+
+
+def parse_chat(body: bytes) -> ChatRequest:
+    """Parse and validate the body of `POST /v1/chat/completions`.
+
+    Raises:
+        BadRequest: The body is not UTF-8 JSON, or a field is missing or of the wrong type; names it.
+    """
+    try:
+        body.decode()
+        fields = _fields.decode(body)
+        view = _view.decode(body)
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the body is not UTF-8: byte {body[error.start]:#04x} at {error.start}") from error
+    except msgspec.ValidationError as error:
+        raise _invalid(error, body) from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadRequest(f"the body is not JSON: {error}", code="invalid_json") from error
+    own, others = _split_metadata(view.metadata or {})
+    if own:
+        fields = dict(fields)
+        if others:
+            fields["metadata"] = _raw(others)
+        else:
+            del fields["metadata"]
+    return ChatRequest(
+        fields=fields,
+        model=view.model,
+        prompt=prompt_of(view),
+        stream=bool(view.stream),
+        wants_usage=bool((view.stream_options or {}).get("include_usage")),
+        hints=_hints(own),
+    )
+
+
+def read_prompt(body: bytes) -> Prompt:
+    """The prompt of a request body kept in the ledger.
+
+    Raises:
+        BadRequest: The body is not a chat request.
+    """
+    return parse_chat(body).prompt
+
+
+def upstream_body(chat: ChatRequest, model: str) -> bytes:
+    """The body for an upstream: the model renamed, usage asked for in streams, all else as it came."""
+    fields = {**chat.fields, "model": _raw(model)}
+    if chat.stream:
+        options = json.loads(bytes(chat.fields.get("stream_options") or b"null")) or {}
+        fields["stream_options"] = _raw({**options, "include_usage": True})
+    return msgspec.json.encode(fields)
+
+
+def plain_body(chat: ChatRequest, model: str) -> bytes:
+    """As `upstream_body`, but not streamed: for shadow calls, which nobody watches."""
+    fields = {k: v for k, v in chat.fields.items() if k not in ("stream", "stream_options")}
+    return msgspec.json.encode({**fields, "model": _raw(model)})
+
+
+def error_body(message: str, *, kind: str, code: str | None = None, param: str | None = None) -> bytes:
+    """An error in OpenAI's shape."""
+    return msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": code}})
+
+
+def _raw(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
+def _split_metadata(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    own = {k.removeprefix(METADATA_PREFIX): v for k, v in metadata.items() if k.startswith(METADATA_PREFIX)}
+    return own, {k: v for k, v in metadata.items() if not k.startswith(METADATA_PREFIX)}
+
+
+def _hints(own: Mapping[str, Any]) -> Hints:
+    known = {"reference", "check", "slice", "conversation"}
+    for key, value in own.items():
+        path = f"metadata['{METADATA_PREFIX}{key}']"
+        if key not in known:
+            wanted = ", ".join(sorted(METADATA_PREFIX + k for k in known))
+            raise BadRequest(f"{path} is not known; known: {wanted}", param="metadata")
+        if key != "reference" and not (isinstance(value, str) and 0 < len(value) <= 200):
+            raise BadRequest(f"{path} = {value!r:.100} must be 1 to 200 characters of text", param="metadata")
+    reference = own.get("reference")
+    return Hints(
+        reference=None if reference is None else json.dumps(reference),
+        check=own.get("check"),
+        slice=own.get("slice"),
+        conversation=own.get("conversation"),
+    )
+
+
+def _invalid(error: msgspec.ValidationError, body: bytes) -> BadRequest:
+    text = str(error)
+    match = _path.search(text)
+    param = match.group(1) if match else None
+    if param is None and (missing := re.search(r"missing required field `(\w+)`", text)):
+        param = missing.group(1)
+    shown = f"{param or 'body'}: {_path.sub('', text)}"
+    if param and (value := _value_at(json.loads(body), param)) is not None:
+        shown += f", got {value!r:.100}"
+    return BadRequest(shown, param=param)
+
+
+def _value_at(value: Any, path: str) -> Any:
+    for key, index in re.findall(r"([^.\[\]]+)|\[(\d+|\.\.\.)\]", path):
+        try:
+            value = value[key] if key else value[int(index)]
+        except (KeyError, IndexError, TypeError, ValueError):
+            return None
+    return value
+
+
+class Answer(msgspec.Struct):
+    """What the ledger needs of an answer, read from its JSON or put together from its SSE events.
+
+    Attributes:
+        text: The text of the first choice.
+        finish_reason: Of the first choice.
+        prompt_tokens: As the upstream counted; None where it did not say. Likewise the others.
+    """
+
+    text: str = ""
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    complete: bool = False
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
+
+
+class _Content(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    message: _Content | None = None
+    delta: _Content | None = None
+    finish_reason: str | None = None
+
+
+class _Completion(msgspec.Struct):
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
+
+
+_completion = msgspec.json.Decoder(_Completion)
+
+
+def read_answer(body: bytes) -> Answer:
+    """Read an answer's body, JSON or SSE, whole or cut off; what cannot be read is left unset."""
+    answer = Answer()
+    if body.lstrip()[:1] == b"{":
+        answer.complete = _absorb(answer, body)
+        return answer
+    for event in events_of(body):
+        if event == DONE:
+            answer.complete = True
+        else:
+            _absorb(answer, event)
+    return answer
+
+
+def events_of(body: bytes) -> list[bytes]:
+    """The data of each whole SSE event of a body, in order."""
+    return [
+        line[5:].strip()
+        for line in body.replace(b"\r\n", b"\n").split(b"\n")
+        if line.startswith(b"data:") and line[5:].strip()
+    ]
+
+
+def _absorb(answer: Answer, document: bytes) -> bool:
+    try:
+        read = _completion.decode(document)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    for choice in read.choices:
+        if choice.index == 0:
+            part = choice.message or choice.delta
+            answer.text += (part.content if part else None) or ""
+            answer.finish_reason = choice.finish_reason or answer.finish_reason
+    if read.usage is not None:
+        answer.prompt_tokens = read.usage.prompt_tokens
+        answer.completion_tokens = read.usage.completion_tokens
+        details = read.usage.prompt_tokens_details
+        answer.cached_tokens = details.cached_tokens if details else None
+    return True

@@ -1,0 +1,94 @@
+"""Group commit: many requests wait for one transaction.
+
+Invariant: the awaited call returns only after the records are committed. One thread writes; while it
+commits, the next group gathers, so the cost of a commit is shared by all that wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Sequence
+
+from stepdown.errors import LedgerError
+from stepdown.ledger.store import Ledger, Record
+
+Entry = tuple[Sequence[Record], asyncio.Future[None], asyncio.AbstractEventLoop]
+MAX_GROUP = 256
+
+
+class GroupCommit:
+    """Commits records from an event loop through one writer thread.
+
+    Args:
+        ledger: Where to commit.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._entries: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
+        self._thread.start()
+        self._closed = False
+
+    async def commit(self, records: Sequence[Record]) -> None:
+        """Return when the records are committed.
+
+        Raises:
+            LedgerError: The ledger refused them, or is closed.
+        """
+        if self._closed:
+            raise LedgerError("the ledger is closed; the record was not kept")
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._entries.put((records, done, loop))
+        await asyncio.shield(done)
+
+    def close(self) -> None:
+        """Commit what waits, then stop the thread."""
+        self._closed = True
+        self._entries.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (group := self._next_group()) is not None:
+            self._commit(group)
+
+    def _next_group(self) -> list[Entry] | None:
+        group: list[Entry] = []
+        try:
+            entry = self._entries.get()
+            while entry is not None:
+                group.append(entry)
+                if len(group) == MAX_GROUP:
+                    return group
+                entry = self._entries.get_nowait()
+        except queue.Empty:
+            return group
+        if group:
+            self._entries.put(None)  # commit these first, and stop at the next look
+            return group
+        return None
+
+    def _commit(self, group: list[Entry]) -> None:
+        error: LedgerError | None = None
+        try:
+            self._ledger.append([record for records, _, _ in group for record in records])
+        except LedgerError as refused:
+            if len(group) > 1:  # one bad record must not take its neighbours with it
+                for entry in group:
+                    self._commit([entry])
+                return
+            error = refused
+        for _, done, loop in group:
+            loop.call_soon_threadsafe(_settle, done, error)
+
+
+def _settle(done: asyncio.Future[None], error: LedgerError | None) -> None:
+    if done.cancelled():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)

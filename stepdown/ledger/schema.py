@@ -1,0 +1,189 @@
+"""The tables, one for each record, and the types in which values are stored.
+
+Column names are the field names of `stepdown.records`. Times are stored as microseconds since 1970
+(UTC) in both databases, so that a plain integer sorts, subtracts and never loses its zone.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware datetime, stored as microseconds since 1970 in UTC."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """Python to database."""
+        return None if value is None else (value - EPOCH) // MICROSECOND
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Database to Python."""
+        return None if value is None else EPOCH + timedelta(microseconds=value)
+
+
+metadata = MetaData()
+
+Id = String(64)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("task", String(200), nullable=False),
+    Column("tenant", String(16), nullable=False),
+    Column("conversation", String(200)),
+    Column("model_asked", String(200), nullable=False),
+    Column("stream", Boolean, nullable=False),
+    Column("prompt_hash", String(64), nullable=False),
+    Column("body", Id, nullable=False),
+    Column("reference", Text),
+    Column("check", String(200)),
+    Column("slice", String(200)),
+    Column("status", Integer, nullable=False),
+    Column("latency_ms", Float, nullable=False),
+    Index("requests_by_task", "task", "at"),
+    Index("requests_by_prompt", "task", "prompt_hash"),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("request", Id, primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("mode", String(16), nullable=False),
+    Column("policy", Id, nullable=False),
+    Column("chosen", String(16), nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("propensity", Float, nullable=False),
+    Column("p_strong", Float),
+    Column("p_small", Float),
+    Column("gain", Float),
+    Column("threshold", Float),
+    Column("explored", Boolean, nullable=False),
+    Column("shadowed", Boolean, nullable=False),
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("request", Id, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("tier", String(16), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("complete", Boolean, nullable=False),
+    Column("latency_ms", Float, nullable=False),
+    Column("ttft_ms", Float),
+    Column("prompt_tokens", Integer),
+    Column("completion_tokens", Integer),
+    Column("cached_tokens", Integer),
+    Column("cost_usd_micros", BigInteger),
+    Column("finish_reason", String(64)),
+    Column("error", Text),
+    Column("body", Id),
+    Index("calls_by_request", "request"),
+)
+
+labels = Table(
+    "labels",
+    metadata,
+    Column("subject", Id, primary_key=True),
+    Column("labeller", String(200), primary_key=True),
+    Column("version", String(64), primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("score", Float),
+    Column("evidence", Text, nullable=False),
+    Column("cost_usd_micros", BigInteger, nullable=False),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("request", Id, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("value", Text, nullable=False),
+    Index("feedback_by_request", "request"),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("task", String(200), nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("parents", JSON, nullable=False),
+    Column("settings", JSON, nullable=False),
+    Column("summary", JSON, nullable=False),
+    Index("artifacts_by_task", "task", "kind", "at"),
+)
+
+promotions = Table(
+    "promotions",
+    metadata,
+    Column("task", String(200), primary_key=True),
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("at", UtcTime, nullable=False),
+    Column("mode", String(16), nullable=False),
+    Column("artifact", Id),
+    Column("actor", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("evidence", JSON, nullable=False),
+)
+
+bodies = Table(
+    "bodies",
+    metadata,
+    Column("digest", Id, primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("task", String(200), primary_key=True),
+    Column("prompt_hash", String(64), primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("check", String(200)),
+)
+
+heartbeats = Table(
+    "heartbeats",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("at", UtcTime, nullable=False),
+)

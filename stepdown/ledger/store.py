@@ -1,0 +1,159 @@
+"""The ledger as an object: appends records, and answers the few reads that every room needs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Self
+
+from sqlalchemy import Connection, Executable, Insert, Row, Table, select
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import SQLAlchemyError
+
+from stepdown.errors import LedgerError
+from stepdown.ids import digest, now
+from stepdown.ledger import schema
+from stepdown.ledger.bodies import compress, decompress
+from stepdown.ledger.engine import migrate, open_engine
+from stepdown.records import Artifact, Call, Decision, Feedback, Label, Promotion, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Bytes to keep beside the records that name them by digest."""
+
+    digest: str
+    content: bytes
+
+    @classmethod
+    def of(cls, content: bytes) -> Self:
+        """The body with its digest computed."""
+        return cls(digest(content), content)
+
+
+Record = Request | Decision | Call | Label | Feedback | Artifact | Promotion | Body
+
+TABLES: dict[type, Table] = {
+    Body: schema.bodies,
+    Request: schema.requests,
+    Decision: schema.decisions,
+    Call: schema.calls,
+    Label: schema.labels,
+    Feedback: schema.feedback,
+    Artifact: schema.artifacts,
+    Promotion: schema.promotions,
+}
+FIELDS = {kind: tuple(f.name for f in fields(kind)) for kind in TABLES}
+
+
+def _row(record: Record) -> dict[str, Any]:
+    if isinstance(record, Body):
+        return {
+            "digest": record.digest,
+            "at": now(),
+            "size": len(record.content),
+            "content": compress(record.content),
+        }
+    row = {name: getattr(record, name) for name in FIELDS[type(record)]}
+    if isinstance(record, Artifact):
+        row["parents"] = list(record.parents)
+    return row
+
+
+class Ledger:
+    """A ledger in one database.
+
+    Args:
+        url: `sqlite:///PATH` or `postgresql://…`.
+        migrated: Whether to bring the schema up to date first.
+
+    Raises:
+        LedgerError: The database cannot be opened.
+    """
+
+    def __init__(self, url: str, *, migrated: bool = True) -> None:
+        self.engine = open_engine(url)
+        if migrated:
+            migrate(self.engine)
+        on_postgres = self.engine.dialect.name == "postgresql"
+        self._insert = postgres_insert if on_postgres else sqlite_insert
+        self._inserts = {kind: self._insert_for(kind) for kind in TABLES}
+
+    def _insert_for(self, kind: type) -> Insert:
+        statement = self._insert(TABLES[kind])
+        return statement if kind is Promotion else statement.on_conflict_do_nothing()
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A write transaction, committed at the end of the block.
+
+        Raises:
+            LedgerError: The database refused it; nothing was written.
+        """
+        try:
+            with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+                yield connection
+        except SQLAlchemyError as error:
+            raise LedgerError(f"the ledger refused a write: {error}") from error
+
+    def append(self, records: Iterable[Record]) -> None:
+        """Commit records in one transaction.
+
+        A record whose key is already there is left as it is, so that appending twice changes
+        nothing; only a promotion whose sequence is taken is refused.
+
+        Raises:
+            LedgerError: The database refused; none of the records was kept.
+        """
+        rows: dict[type, list[dict[str, Any]]] = defaultdict(list)
+        for record in records:
+            rows[type(record)].append(_row(record))
+        with self.writing() as connection:
+            for kind, group in rows.items():
+                connection.execute(self._inserts[kind], group)
+
+    def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
+        """All rows of a query.
+
+        Raises:
+            LedgerError: The database refused the query.
+        """
+        try:
+            with self.engine.connect() as connection:
+                return connection.execute(statement, parameters or {}).all()
+        except SQLAlchemyError as error:
+            raise LedgerError(f"the ledger refused a read: {error}") from error
+
+    def body(self, name: str) -> bytes:
+        """The content of a body.
+
+        Raises:
+            LedgerError: There is no such body, or it is corrupt.
+        """
+        table = schema.bodies
+        found = self.rows(select(table.c.content).where(table.c.digest == name))
+        if not found:
+            raise LedgerError(f"body {name!r} is not in the ledger; its retention may have ended")
+        return decompress(name, found[0].content)
+
+    def beat(self, name: str) -> None:
+        """Note that a part named `name` is alive now."""
+        statement = self._insert(schema.heartbeats).values(name=name, at=now())
+        with self.writing() as connection:
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=["name"], set_={"at": statement.excluded.at})
+            )
+
+    def last_beat(self, name: str) -> datetime | None:
+        """When `name` was last alive, or None."""
+        table = schema.heartbeats
+        found = self.rows(select(table.c.at).where(table.c.name == name))
+        return found[0].at if found else None
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()

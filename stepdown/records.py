@@ -1,0 +1,213 @@
+"""The records of the ledger, as frozen values.
+
+Invariant: a record is a fact about the past and is never changed; what comes later (a label, a
+promotion) is a record of its own. The module knows nothing of storage. Ids are UUIDv7 as text, times
+are UTC, money is in integer micro-dollars (None is unknown, which is not zero).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+class Mode(enum.StrEnum):
+    """Phase of a task: who answers, and what is learnt."""
+
+    STRONG = "strong"
+    SHADOW = "shadow"
+    ROUTE = "route"
+
+
+class Tier(enum.StrEnum):
+    """Which of a task's two models."""
+
+    STRONG = "strong"
+    SMALL = "small"
+
+
+class Role(enum.StrEnum):
+    """Why an upstream call was made."""
+
+    LIVE = "live"
+    SHADOW = "shadow"
+    JUDGE = "judge"
+    ESCALATION = "escalation"
+
+
+class Verdict(enum.StrEnum):
+    """What a labeller says; `unscored` is a failure to label, excluded and counted."""
+
+    GOOD = "good"
+    BAD = "bad"
+    UNSCORED = "unscored"
+
+
+class Reason(enum.StrEnum):
+    """Why a request went where it went, in the words shown to users."""
+
+    MODE_STRONG = "mode_strong"
+    MODE_SHADOW = "mode_shadow"
+    ROUTED_SMALL = "gain_below_threshold"
+    ROUTED_STRONG = "gain_above_threshold"
+    EXPLORED = "exploration"
+    NAMED = "model_named"
+    NO_ARTIFACT = "no_artifact"
+    BAD_ARTIFACT = "artifact_refused"
+    NO_SMALL_MODEL = "no_small_model"
+    UNROUTABLE = "request_not_routable"
+    CONVERSATION = "conversation_pinned"
+    FALLBACK = "small_model_failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What was asked.
+
+    Attributes:
+        prompt_hash: Hash of the normalised prompt: requests that share it are duplicates.
+        tenant: First 16 hex digits of the SHA-256 of the caller's key; empty for anonymous.
+        reference: What a check compares the answer with, as JSON text.
+        check: Name of the task's check that the caller asked for, or None for the task's default.
+        slice: The caller's tag for the kind of query.
+        status: HTTP status that the client received; 499 where the client hung up first.
+    """
+
+    id: str
+    at: datetime
+    task: str
+    tenant: str
+    conversation: str | None
+    model_asked: str
+    stream: bool
+    prompt_hash: str
+    body: str
+    reference: str | None
+    check: str | None
+    slice: str | None
+    status: int
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Why a request went where it went. At most one for each request.
+
+    Attributes:
+        policy: Artifact id of the router that was consulted, or `none`.
+        propensity: Probability with which the chosen model was chosen, in (0, 1].
+        shadowed: Whether the other model was asked too, unseen by the client.
+    """
+
+    request: str
+    at: datetime
+    mode: Mode
+    policy: str
+    chosen: Tier
+    reason: Reason
+    propensity: float = 1.0
+    p_strong: float | None = None
+    p_small: float | None = None
+    gain: float | None = None
+    threshold: float | None = None
+    explored: bool = False
+    shadowed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One upstream call.
+
+    Attributes:
+        status: HTTP status of the upstream; 0 where there was none (connection failed, timeout).
+        complete: Whether the whole answer was received.
+        body: Digest of the answer's body as the upstream sent it (JSON or SSE), or None.
+    """
+
+    id: str
+    request: str
+    at: datetime
+    role: Role
+    tier: Tier
+    model: str
+    status: int
+    complete: bool
+    latency_ms: float
+    ttft_ms: float | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    cost_usd_micros: int | None = None
+    finish_reason: str | None = None
+    error: str | None = None
+    body: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """One verdict of one labeller on one call; the key is (subject, labeller, version)."""
+
+    subject: str
+    labeller: str
+    version: str
+    at: datetime
+    verdict: Verdict
+    score: float | None
+    evidence: str
+    cost_usd_micros: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """What a user of the application said of an answer."""
+
+    id: str
+    request: str
+    at: datetime
+    kind: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """Something made from the ledger, named by the hash of its content.
+
+    Attributes:
+        kind: `router`, `dataset`, `student` or `report`.
+        parents: Ids or hashes of what it was made from.
+        settings: The settings that shaped it, code version included.
+        summary: What a reader needs to judge it: counts, estimates with n and interval.
+    """
+
+    id: str
+    kind: str
+    task: str
+    at: datetime
+    content: bytes
+    parents: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """A task moved from one mode or artifact to another; the newest one of a task is in force.
+
+    Attributes:
+        sequence: 1, 2, 3, … within the task; its uniqueness makes a promotion a compare-and-set.
+        artifact: The router in force from now on, or None.
+        actor: Who moved it: `auto`, or the name a person gave.
+        evidence: The numbers that justify it.
+    """
+
+    task: str
+    sequence: int
+    at: datetime
+    mode: Mode
+    artifact: str | None
+    actor: str
+    reason: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)

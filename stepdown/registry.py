@@ -1,0 +1,136 @@
+"""What is deployed: artifacts named by their content, and the promotions that put them in force.
+
+Invariant: the newest promotion of a task is what is in force; nothing else is. The module does not
+know how an artifact is made or what is in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Row, func, select
+
+from stepdown.errors import ArtifactError, LedgerError
+from stepdown.ids import digest, now
+from stepdown.ledger import Ledger, schema
+from stepdown.records import Artifact, Mode, Promotion
+
+
+def _promotion(row: Row[Any]) -> Promotion:
+    fields = dict(row._mapping)
+    try:
+        return Promotion(**{**fields, "mode": Mode(fields["mode"])})
+    except ValueError as error:
+        raise LedgerError(
+            f"promotion {fields['sequence']} of task {fields['task']!r} is corrupt: {error}"
+        ) from error
+
+
+class Registry:
+    """Reads and writes artifacts and promotions in a ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def revision(self) -> int:
+        """A number that grows with every promotion of any task: what a watcher polls."""
+        return int(self._ledger.rows(select(func.count()).select_from(schema.promotions))[0][0])
+
+    def current(self, task: str) -> Promotion | None:
+        """The promotion in force, or None where the task was never promoted (it is in mode strong).
+
+        Raises:
+            LedgerError: The row is corrupt.
+        """
+        table = schema.promotions
+        newest = select(table).where(table.c.task == task).order_by(table.c.sequence.desc()).limit(1)
+        found = self._ledger.rows(newest)
+        return _promotion(found[0]) if found else None
+
+    def history(self, task: str) -> list[Promotion]:
+        """All promotions of a task, oldest first."""
+        table = schema.promotions
+        every = select(table).where(table.c.task == task).order_by(table.c.sequence)
+        return [_promotion(row) for row in self._ledger.rows(every)]
+
+    def promote(
+        self,
+        task: str,
+        *,
+        mode: Mode,
+        artifact: str | None,
+        actor: str,
+        reason: str,
+        evidence: Mapping[str, Any],
+        after: int,
+    ) -> bool:
+        """Put a mode and an artifact in force, if promotion number `after` is still the newest.
+
+        Returns:
+            False where somebody else promoted meanwhile, and nothing was changed.
+        """
+        promotion = Promotion(
+            task=task,
+            sequence=after + 1,
+            at=now(),
+            mode=mode,
+            artifact=artifact,
+            actor=actor,
+            reason=reason,
+            evidence=evidence,
+        )
+        try:
+            self._ledger.append([promotion])
+        except LedgerError:
+            newest = self.current(task)
+            if newest is not None and newest.sequence > after:
+                return False
+            raise
+        return True
+
+    def keep(
+        self,
+        kind: str,
+        task: str,
+        content: bytes,
+        *,
+        parents: tuple[str, ...] = (),
+        settings: Mapping[str, Any],
+        summary: Mapping[str, Any],
+    ) -> Artifact:
+        """Keep an artifact under the hash of its content; keeping it twice changes nothing."""
+        artifact = Artifact(
+            id=digest(content),
+            kind=kind,
+            task=task,
+            at=now(),
+            content=content,
+            parents=parents,
+            settings=settings,
+            summary=summary,
+        )
+        self._ledger.append([artifact])
+        return artifact
+
+    def artifact(self, name: str) -> Artifact:
+        """An artifact, its content verified against its name.
+
+        Raises:
+            ArtifactError: It is not there, or its content is corrupt.
+        """
+        table = schema.artifacts
+        found = self._ledger.rows(select(table).where(table.c.id == name))
+        if not found:
+            raise ArtifactError(f"artifact {name!r} is not in the registry")
+        fields = dict(found[0]._mapping)
+        if digest(fields["content"]) != name:
+            raise ArtifactError(f"artifact {name!r} is corrupt: its content has another hash; fit it again")
+        return Artifact(**{**fields, "parents": tuple(fields["parents"])})
+
+    def newest(self, kind: str, task: str) -> Artifact | None:
+        """The newest artifact of a kind for a task, or None."""
+        table = schema.artifacts
+        wanted = (table.c.kind == kind) & (table.c.task == task)
+        found = self._ledger.rows(select(table.c.id).where(wanted).order_by(table.c.at.desc()).limit(1))
+        return self.artifact(found[0].id) if found else None
