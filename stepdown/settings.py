@@ -7,6 +7,7 @@ module reads the environment; keys of upstreams are named by variable and resolv
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ DEFAULT_FILE = "stepdown.toml"
 DEFAULT_TASK = "default"
 
 Share = Annotated[float, Meta(ge=0, le=1)]
+Dollars = Annotated[float, Meta(ge=0)]
 
 
 def _doc(text: str) -> Meta:
@@ -49,15 +51,11 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             "Environment variable that holds the key. Without it the strong model gets the caller's own key."
         ),
     ] = None
-    input_usd_per_million: Annotated[float | None, Meta(ge=0), _doc("Price of a million prompt tokens.")] = (
-        None
-    )
+    input_usd_per_million: Annotated[Dollars | None, _doc("Price of a million prompt tokens.")] = None
     cached_usd_per_million: Annotated[
-        float | None, Meta(ge=0), _doc("Price of a million cached prompt tokens; the input price if unset.")
+        Dollars | None, _doc("Price of a million cached prompt tokens; the input price if unset.")
     ] = None
-    output_usd_per_million: Annotated[
-        float | None, Meta(ge=0), _doc("Price of a million completion tokens.")
-    ] = None
+    output_usd_per_million: Annotated[Dollars | None, _doc("Price of a million completion tokens.")] = None
     usd_per_hour: Annotated[
         float, Meta(ge=0), _doc("Rent of the hardware that serves the model; on the bill busy or idle.")
     ] = 0.0
@@ -174,10 +172,11 @@ def load_settings(
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Read the settings from a TOML file, the environment and overrides, later ones winning.
+    """Read the settings from a TOML (or JSON) file, the environment and overrides, later ones winning.
 
     Args:
-        path: The TOML file; None reads `stepdown.toml` where there is one.
+        path: The file; None reads `stepdown.toml` where there is one. A JSON file holds resolved
+            settings, as `stepdown up` writes them for its children: the environment adds nothing.
         environ: The environment; None is the process's own.
         overrides: Nested values as in the TOML file.
 
@@ -185,10 +184,11 @@ def load_settings(
         SettingsError: A file is missing or malformed, or a value is unknown, of the wrong type or
             out of range; the message names it.
     """
-    environ = os.environ if environ is None else environ
-    values = _read_toml(path)
-    _merge(values, _from_environment(environ))
+    values = _read_file(path)
+    if not (path and Path(path).suffix == ".json"):
+        _merge(values, _from_environment(os.environ if environ is None else environ))
     _merge(values, overrides or {})
+    _add_default_task(values)
     try:
         settings = msgspec.convert(values, Settings)
     except msgspec.ValidationError as error:
@@ -209,16 +209,27 @@ def _without_none(value: Any) -> Any:
     return value
 
 
-def _read_toml(path: str | Path | None) -> dict[str, Any]:
+def _read_file(path: str | Path | None) -> dict[str, Any]:
     file = Path(path or DEFAULT_FILE)
     if path is None and not file.exists():
         return {}
+    read, kind = (json.loads, "JSON") if file.suffix == ".json" else (tomllib.loads, "TOML")
     try:
-        return tomllib.loads(file.read_text())
+        values: dict[str, Any] = read(file.read_text())
     except OSError as error:
         raise SettingsError(f"settings file {str(file)!r} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"settings file {str(file)!r} is not TOML: {error}") from error
+    except ValueError as error:
+        raise SettingsError(f"settings file {str(file)!r} is not {kind}: {error}") from error
+    return values
+
+
+def _add_default_task(values: dict[str, Any]) -> None:
+    """Where models are declared and no task is, traffic goes to the models named strong and small."""
+    models = values.get("models")
+    if isinstance(models, dict) and "strong" in models:
+        values.setdefault("tasks", {}).setdefault(
+            DEFAULT_TASK, {"strong": "strong", **({"small": "small"} if "small" in models else {})}
+        )
 
 
 def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:

@@ -1,0 +1,5 @@
+"""`python -m stepdown` is the `stepdown` command."""
+
+from stepdown.cli import main
+
+main()

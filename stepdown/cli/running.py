@@ -1,0 +1,84 @@
+"""Commands that run the service: all of it, or one of its processes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from stepdown.cli.options import model_values, settings_option
+from stepdown.errors import SettingsError
+from stepdown.settings import DEFAULT_TASK, Settings, load_settings
+
+
+@click.command()
+@click.option("--settings", "path", metavar="FILE", help="Settings file (TOML).")
+@click.option("--strong", metavar="MODEL", help="Strong model: URL#NAME, openai/NAME or PROVIDER/NAME.")
+@click.option("--small", metavar="MODEL", help="Small model, named likewise.")
+@click.option("--home", metavar="DIR", help="Folder for the ledger and the broker's files.")
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=int, help="Port to listen on.")
+def up(path: str | None, **options: Any) -> None:
+    """Start proxy, worker and schedule as one supervised process tree; Ctrl-C stops it."""
+    from stepdown.supervisor import supervise, up_children
+
+    settings = load_settings(path, overrides=_overrides(**options))
+    if not settings.models:
+        raise SettingsError("no model is declared; give --strong MODEL, or [models.strong] in stepdown.toml")
+    resolved = write_settings(settings)
+    sys.exit(supervise(up_children(resolved, settings)))
+
+
+@click.command()
+@settings_option
+def proxy(settings: Settings) -> None:
+    """Start the proxy alone."""
+    from router.serving import serve
+
+    serve(settings, os.environ)
+
+
+@click.command()
+@settings_option
+@click.option("--beat", "with_beat", is_flag=True, help="Run the schedule in this worker too.")
+def worker(settings: Settings, with_beat: bool) -> None:
+    """Start a worker alone."""
+    from workers.run import run_worker
+
+    run_worker(settings, beat=with_beat)
+
+
+@click.command()
+@settings_option
+def beat(settings: Settings) -> None:
+    """Start the schedule alone; one for all workers."""
+    from workers.run import run_beat
+
+    run_beat(settings)
+
+
+def write_settings(settings: Settings) -> Path:
+    """Write the resolved settings where the children read them; they hold no secret."""
+    home = Path(settings.home).absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    file = home / "settings.json"
+    file.write_bytes(
+        msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(settings, home=str(home))))
+    )
+    return file
+
+
+def _overrides(
+    strong: str | None, small: str | None, home: str | None, host: str | None, port: int | None
+) -> dict[str, Any]:
+    values: dict[str, Any] = {"home": home} if home else {}
+    values["proxy"] = {k: v for k, v in (("host", host), ("port", port)) if v is not None}
+    for tier, spec in (("strong", strong), ("small", small)):
+        if spec:
+            values.setdefault("models", {})[tier] = model_values(spec)
+            values.setdefault("tasks", {}).setdefault(DEFAULT_TASK, {})[tier] = tier
+    return values
