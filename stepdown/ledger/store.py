@@ -64,6 +64,13 @@ def _row(record: Record) -> dict[str, Any]:
     return row
 
 
+def _grouped(records: Iterable[Record]) -> dict[type, list[dict[str, Any]]]:
+    rows: dict[type, list[dict[str, Any]]] = defaultdict(list)
+    for record in records:
+        rows[type(record)].append(_row(record))
+    return rows
+
+
 class Ledger:
     """A ledger in one database.
 
@@ -109,12 +116,17 @@ class Ledger:
         Raises:
             LedgerError: The database refused; none of the records was kept.
         """
-        rows: dict[type, list[dict[str, Any]]] = defaultdict(list)
-        for record in records:
-            rows[type(record)].append(_row(record))
+        rows = _grouped(records)  # compresses bodies, which must not be done while others wait to write
         with self.writing() as connection:
-            for kind, group in rows.items():
-                connection.execute(self._inserts[kind], group)
+            self._execute(connection, rows)
+
+    def add(self, connection: Connection, records: Iterable[Record]) -> None:
+        """Add records within a transaction of `writing`, by the rules of `append`."""
+        self._execute(connection, _grouped(records))
+
+    def _execute(self, connection: Connection, rows: Mapping[type, list[dict[str, Any]]]) -> None:
+        for kind, group in rows.items():
+            connection.execute(self._inserts[kind], group)
 
     def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         """All rows of a query.

@@ -1,0 +1,290 @@
+"""Labelling by checks: which calls still lack a label, and what label they get.
+
+Invariant: what is to be done is read from the ledger alone, and a label's key is (call, labeller,
+version), so a sweep that is killed and run again loses nothing and counts nothing twice. The module
+does not know who calls it or how often.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, String, and_, func, literal, select, true
+
+from evals.checks import Check, Outcome, Subject, build_check, unscored
+from evals.time_limit import time_limit
+from router.wire import read_answer
+from stepdown.errors import CheckError
+from stepdown.ids import digest, now
+from stepdown.ledger import Ledger, schema
+from stepdown.records import Label, Role, Verdict
+from stepdown.settings import TaskSettings
+
+PREFIX = "check:"
+UNDECLARED = "undeclared"
+CHECK_LIMIT_S = 10.0
+MAX_BATCH = 1000
+CLOCK: Callable[[], float] = time.monotonic
+
+_r, _c, _a, _l = schema.requests, schema.calls, schema.answers, schema.labels
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCounts:
+    """What a sweep did.
+
+    Attributes:
+        unscored: Calls that no verdict could be given, for the reason that their label's evidence says.
+        waiting: Calls that have a check and lack the reference which that check needs.
+    """
+
+    good: int = 0
+    bad: int = 0
+    unscored: int = 0
+    waiting: int = 0
+
+    @property
+    def labelled(self) -> int:
+        """Labels made."""
+        return self.good + self.bad + self.unscored
+
+    def __add__(self, other: LabelCounts) -> LabelCounts:
+        """The sum of two sweeps."""
+        return LabelCounts(
+            self.good + other.good,
+            self.bad + other.bad,
+            self.unscored + other.unscored,
+            self.waiting + other.waiting,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Labeller:
+    """A check as a task declares it.
+
+    Attributes:
+        version: The check's own version and a hash of its settings: either change makes new labels.
+        check: The check, or the error that its settings raise.
+    """
+
+    name: str
+    version: str
+    check: Check | CheckError
+
+    @property
+    def labeller(self) -> str:
+        """The name that labels carry."""
+        return PREFIX + self.name
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether a call without a reference has to wait."""
+        return not isinstance(self.check, CheckError) and self.check.needs_reference
+
+
+def labellers(task: TaskSettings) -> list[Labeller]:
+    """The task's declared checks, each with the version of the labels that it makes."""
+    return [_labeller(name, settings) for name, settings in task.checks.items()]
+
+
+def label_backlog(ledger: Ledger, task_name: str, task: TaskSettings, *, limit: int) -> LabelCounts:
+    """Label up to `limit` calls that have none of the label that now applies, in one transaction.
+
+    Args:
+        ledger: Where calls are read and labels kept.
+        task_name: The task whose calls to label.
+        task: Its settings, which declare the checks.
+        limit: Calls in this batch; more than 1000 count as 1000.
+
+    Raises:
+        LedgerError: The ledger refused; nothing of this batch was kept.
+    """
+    declared, limit = labellers(task), min(limit, MAX_BATCH)
+    batch: list[Backlog] = []
+    for labeller in declared:
+        batch += _without_label(ledger, task_name, task, labeller, limit - len(batch))
+    batch += _undeclared(ledger, task_name, task, limit - len(batch))
+    labels = [(item, _label(ledger, item)) for item in batch]
+    return _counts(_keep(ledger, task_name, labels))
+
+
+def label_all(
+    ledger: Ledger, tasks: Mapping[str, TaskSettings], *, batch: int, budget_s: float
+) -> LabelCounts:
+    """Label batch after batch until no task has a backlog, or the time is up.
+
+    The time is looked at between batches: what is left is found again by the next sweep.
+    """
+    deadline = CLOCK() + budget_s
+    total = LabelCounts()
+    for name, task in tasks.items():
+        while CLOCK() < deadline:
+            counts = label_backlog(ledger, name, task, limit=batch)
+            total += counts
+            if not counts.labelled:
+                total += LabelCounts(waiting=count_waiting(ledger, name, task))
+                break
+    return total
+
+
+def count_waiting(ledger: Ledger, task_name: str, task: TaskSettings) -> int:
+    """Calls whose check needs a reference that neither the request nor an answer file gives."""
+    needing = [labeller.name for labeller in labellers(task) if labeller.needs_reference]
+    statement = _labelable(task_name, [func.count()]).where(
+        _check_name(task).in_(needing), _reference().is_(None)
+    )
+    return int(ledger.rows(statement)[0][0])
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """One call to be labelled, by which check and against what."""
+
+    call: str
+    body: str
+    prompt_hash: str
+    reference: str | None
+    answers_at: datetime | None
+    labeller: Labeller
+
+
+def _labeller(name: str, settings: Mapping[str, Any]) -> Labeller:
+    shape = digest(json.dumps(settings, sort_keys=True, default=str).encode())[:8]
+    try:
+        check = build_check(name, settings)
+    except CheckError as error:
+        return Labeller(name, f"broken-{shape}", error)
+    return Labeller(name, f"{check.version}-{shape}", check)
+
+
+def _check_name(task: TaskSettings) -> ColumnElement[str | None]:
+    return func.coalesce(_r.c.check, _a.c.check, literal(task.check, String))
+
+
+def _reference() -> ColumnElement[str | None]:
+    return func.coalesce(_r.c.reference, _a.c.reference)
+
+
+def _labelable(task_name: str, columns: Iterable[Any]) -> Select[Any]:
+    """Whole answers of the task, to clients and in shadow, beside the answer file's row if there is one."""
+    joined = _r.join(_c, _c.c.request == _r.c.id).outerjoin(
+        _a, and_(_a.c.task == _r.c.task, _a.c.prompt_hash == _r.c.prompt_hash)
+    )
+    return (
+        select(*columns)
+        .select_from(joined)
+        .where(
+            _r.c.task == task_name,
+            _c.c.role.in_((Role.LIVE.value, Role.SHADOW.value)),
+            _c.c.status == 200,
+            _c.c.complete,
+            _c.c.body.is_not(None),
+        )
+    )
+
+
+def _no_label(labeller: ColumnElement[Any], version: str) -> ColumnElement[bool]:
+    found = select(_l.c.subject).where(
+        _l.c.subject == _c.c.id, _l.c.labeller == labeller, _l.c.version == version
+    )
+    return ~found.correlate(_c, _r, _a).exists()
+
+
+_COLUMNS = (
+    _c.c.id,
+    _c.c.body,
+    _r.c.prompt_hash,
+    _reference().label("reference"),
+    _a.c.at.label("answers_at"),
+)
+
+
+def _without_label(
+    ledger: Ledger, task_name: str, task: TaskSettings, labeller: Labeller, limit: int
+) -> list[Backlog]:
+    if limit <= 0:
+        return []
+    ready = _reference().is_not(None) if labeller.needs_reference else true()
+    statement = _labelable(task_name, _COLUMNS).where(
+        _check_name(task) == labeller.name, ready, _no_label(literal(labeller.labeller), labeller.version)
+    )
+    return [_backlog(row, labeller) for row in ledger.rows(statement.limit(limit))]
+
+
+def _undeclared(ledger: Ledger, task_name: str, task: TaskSettings, limit: int) -> list[Backlog]:
+    """Calls whose caller, or answer file, named a check that the task does not declare."""
+    if limit <= 0:
+        return []
+    name = _check_name(task)
+    statement = _labelable(task_name, (*_COLUMNS, name.label("wanted"))).where(
+        name.is_not(None), name.not_in(list(task.checks)), _no_label(literal(PREFIX).concat(name), UNDECLARED)
+    )
+    found = []
+    for row in ledger.rows(statement.limit(limit)):
+        known = ", ".join(task.checks) or "none"
+        error = CheckError(f"check {row.wanted!r} is not declared for task {task_name!r}; declared: {known}")
+        found.append(_backlog(row, Labeller(row.wanted, UNDECLARED, error)))
+    return found
+
+
+def _backlog(row: Row[Any], labeller: Labeller) -> Backlog:
+    return Backlog(row.id, row.body, row.prompt_hash, row.reference, row.answers_at, labeller)
+
+
+def _label(ledger: Ledger, item: Backlog) -> Label:
+    outcome = _outcome(ledger, item)
+    return Label(
+        subject=item.call,
+        labeller=item.labeller.labeller,
+        version=item.labeller.version,
+        at=now(),
+        verdict=outcome.verdict,
+        score=outcome.score,
+        evidence=outcome.evidence,
+    )
+
+
+def _outcome(ledger: Ledger, item: Backlog) -> Outcome:
+    """The check's verdict; whatever goes wrong for this one call is its label, and no other call's."""
+    check = item.labeller.check
+    if isinstance(check, CheckError):
+        return unscored(str(check))
+    try:
+        answer = read_answer(ledger.body(item.body))
+        if not answer.complete and answer.finish_reason is None:
+            return unscored(f"body {item.body} is not a chat completion")
+        if answer.finish_reason == "tool_calls" and not answer.text:
+            return unscored("the answer is a tool call; checks read text")
+        reference = None if item.reference is None else json.loads(item.reference)
+        with time_limit(CHECK_LIMIT_S):
+            return check(Subject(answer.text, reference))
+    except Exception as error:  # a check may be anybody's code
+        return unscored(f"{type(error).__name__}: {error}")
+
+
+def _keep(ledger: Ledger, task_name: str, labels: list[tuple[Backlog, Label]]) -> list[Label]:
+    """Commit the labels whose reference is still the one they were made with."""
+    if not labels:
+        return []
+    with ledger.writing() as connection:
+        hashes = sorted({item.prompt_hash for item, _ in labels})
+        now_at = {
+            row.prompt_hash: row.at
+            for row in connection.execute(
+                select(_a.c.prompt_hash, _a.c.at).where(_a.c.task == task_name, _a.c.prompt_hash.in_(hashes))
+            )
+        }
+        kept = [label for item, label in labels if now_at.get(item.prompt_hash) == item.answers_at]
+        ledger.add(connection, kept)
+    return kept
+
+
+def _counts(labels: list[Label]) -> LabelCounts:
+    by_verdict = Counter(label.verdict for label in labels)
+    return LabelCounts(by_verdict[Verdict.GOOD], by_verdict[Verdict.BAD], by_verdict[Verdict.UNSCORED])

@@ -1,0 +1,204 @@
+"""The sweep: what it finds, what it says of what cannot be labelled, and that it counts nothing twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from evals import labelling
+from evals.answers import upload_answers
+from evals.checks import KINDS, Outcome, Subject
+from evals.checks.number import Number
+from evals.labelling import LabelCounts, label_all, label_backlog
+from router.wire import read_answer
+from stepdown.errors import RecordingError
+from stepdown.ledger import Ledger, schema
+from stepdown.settings import TaskSettings
+from tests.traffic import answered, chat_body, prompt_key
+
+NUMBER: dict[str, dict[str, Any]] = {"number": {"kind": "number"}}
+TASK = TaskSettings(check="number", checks=NUMBER)
+
+
+def verdicts(ledger: Ledger) -> dict[str, tuple[str, str]]:
+    rows = ledger.rows(select(schema.labels))
+    return {row.subject: (row.verdict, row.evidence) for row in rows}
+
+
+def sweep(ledger: Ledger, task: TaskSettings = TASK) -> LabelCounts:
+    return label_all(ledger, {"sums": task}, batch=10, budget_s=60)
+
+
+def test_labels_live_and_shadow_calls_once(ledger: Ledger) -> None:
+    live = answered(ledger, "sums", "2+2?", "It is 4.", reference="4", shadow="It is 5.")
+    assert sweep(ledger) == LabelCounts(good=1, bad=1)
+    assert sweep(ledger) == LabelCounts()
+    assert {k: v for k, (v, _) in verdicts(ledger).items()} == {live.call: "good", live.shadow: "bad"}
+
+
+def test_a_batch_is_no_larger_than_its_limit(ledger: Ledger) -> None:
+    for n in range(7):
+        answered(ledger, "sums", f"{n}?", str(n), reference=str(n))
+    assert label_backlog(ledger, "sums", TASK, limit=5).labelled == 5
+    assert label_backlog(ledger, "sums", TASK, limit=5).labelled == 2
+
+
+def test_leaves_other_tasks_and_unfinished_calls_alone(ledger: Ledger) -> None:
+    answered(ledger, "other", "2+2?", "4", reference="4")
+    answered(ledger, "sums", "2+2?", "4", reference="4", status=500)
+    answered(ledger, "sums", "2+2?", "4", reference="4", complete=False)
+    assert sweep(ledger) == LabelCounts()
+
+
+def test_a_call_without_its_reference_waits_for_the_answer_file(ledger: Ledger) -> None:
+    call = answered(ledger, "sums", "2+2?", "4").call
+    assert sweep(ledger) == LabelCounts(waiting=1)
+    upload_answers(ledger, "sums", [json.dumps({"prompt": "2+2?", "reference": 4})])
+    assert sweep(ledger) == LabelCounts(good=1)
+    assert verdicts(ledger)[call][0] == "good"
+
+
+def test_the_requests_own_reference_goes_before_the_answer_file(ledger: Ledger) -> None:
+    call = answered(ledger, "sums", "2+2?", "4", reference="4").call
+    upload_answers(ledger, "sums", [json.dumps({"prompt": "2+2?", "reference": 5})])
+    sweep(ledger)
+    assert verdicts(ledger)[call][0] == "good"
+
+
+def test_the_named_check_goes_before_the_default(ledger: Ledger) -> None:
+    checks = {**NUMBER, "same": {"kind": "exact"}}
+    answered(ledger, "sums", "2+2?", "It is 4", reference="4", check="same")
+    assert sweep(ledger, TaskSettings(check="number", checks=checks)) == LabelCounts(bad=1)
+
+
+def test_an_undeclared_check_is_unscored_and_named(ledger: Ledger) -> None:
+    call = answered(ledger, "sums", "2+2?", "4", reference="4", check="poetry").call
+    assert sweep(ledger) == LabelCounts(unscored=1)
+    assert "'poetry'" in verdicts(ledger)[call][1]
+    assert sweep(ledger) == LabelCounts()
+
+
+def test_a_check_with_bad_settings_is_unscored_until_they_are_right(ledger: Ledger) -> None:
+    answered(ledger, "sums", "2+2?", "4", reference="4")
+    broken = TaskSettings(check="number", checks={"number": {"kind": "numbr"}})
+    assert sweep(ledger, broken) == LabelCounts(unscored=1)
+    assert sweep(ledger) == LabelCounts(good=1)
+
+
+def test_new_settings_of_a_check_make_new_labels(ledger: Ledger) -> None:
+    answered(ledger, "sums", "pi?", "3.1", reference="3.14")
+    assert sweep(ledger) == LabelCounts(bad=1)
+    loose = TaskSettings(check="number", checks={"number": {"kind": "number", "relative": 0.1}})
+    assert sweep(ledger, loose) == LabelCounts(good=1)
+
+
+def test_one_bad_call_does_not_harm_its_batch(ledger: Ledger) -> None:
+    bad = [
+        answered(ledger, "sums", "a?", "4", reference='{"not": "a number"}'),
+        answered(ledger, "sums", "b?", "4", reference="not JSON"),
+        answered(ledger, "sums", "c?", "4", reference="4", body=b"<html>"),
+        answered(ledger, "sums", "d?", "4 dogs", reference="4"),
+        answered(ledger, "sums", "e?", "4 elks", reference="4"),
+    ]
+    bodies = schema.bodies
+    with ledger.writing() as connection:
+        connection.execute(
+            update(bodies).where(bodies.c.digest == bad[3].body).values(content=b"not zstandard")
+        )
+        connection.execute(bodies.delete().where(bodies.c.digest == bad[4].body))
+    good = answered(ledger, "sums", "2+2?", "4.0", reference="4")
+    assert sweep(ledger) == LabelCounts(good=1, unscored=5)
+    found = verdicts(ledger)
+    assert found[good.call][0] == "good"
+    assert "corrupt" in found[bad[3].call][1]
+    assert "retention" in found[bad[4].call][1]
+    assert "not a chat completion" in found[bad[2].call][1]
+
+
+def test_a_check_that_never_ends_is_unscored(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labelling, "CHECK_LIMIT_S", 0.2)
+    endless = {"slow": {"kind": "regex", "pattern": "(a+)+$", "match": "whole"}}
+    call = answered(ledger, "sums", "a?", "a" * 64 + "b").call
+    assert sweep(ledger, TaskSettings(check="slow", checks=endless)) == LabelCounts(unscored=1)
+    assert "no verdict within" in verdicts(ledger)[call][1]
+
+
+def test_a_check_that_fails_in_its_own_way_is_unscored(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Fails(Number, frozen=True):
+        def __call__(self, _: Subject, /) -> Outcome:
+            raise ZeroDivisionError("by the check itself")
+
+    monkeypatch.setitem(KINDS, "number", Fails)
+    call = answered(ledger, "sums", "2+2?", "4", reference="4").call
+    assert sweep(ledger) == LabelCounts(unscored=1)
+    assert verdicts(ledger)[call][1] == "ZeroDivisionError: by the check itself"
+
+
+def test_a_tool_call_is_unscored(ledger: Ledger) -> None:
+    choice = {"message": {"content": None, "tool_calls": []}, "finish_reason": "tool_calls"}
+    body = json.dumps({"choices": [choice]}).encode()
+    answered(ledger, "sums", "2+2?", "", reference="4", body=body)
+    assert sweep(ledger) == LabelCounts(unscored=1)
+
+
+def test_a_changed_reference_takes_the_old_labels_back(ledger: Ledger) -> None:
+    call = answered(ledger, "sums", "2+2?", "4").call
+    answers: Mapping[str, Any] = {"messages": [{"role": "user", "content": "2+2?"}], "reference": 5}
+    upload_answers(ledger, "sums", [json.dumps(answers)])
+    sweep(ledger)
+    assert verdicts(ledger)[call][0] == "bad"
+    same = upload_answers(ledger, "sums", [json.dumps(answers)])
+    assert (same.unchanged, same.relabel) == (1, 0)
+    other = upload_answers(ledger, "sums", [json.dumps({**answers, "reference": 4})])
+    assert (other.changed, other.relabel) == (1, 1)
+    sweep(ledger)
+    assert verdicts(ledger)[call][0] == "good"
+
+
+def test_a_reference_changed_during_the_sweep_leaves_no_stale_label(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = answered(ledger, "sums", "2+2?", "4").call
+    upload_answers(ledger, "sums", [json.dumps({"prompt": "2+2?", "reference": 5})])
+
+    def upload_meanwhile(body: bytes) -> Any:
+        upload_answers(ledger, "sums", [json.dumps({"prompt": "2+2?", "reference": 4})])
+        return read_answer(body)
+
+    monkeypatch.setattr("evals.labelling.read_answer", upload_meanwhile)
+    assert sweep(ledger).labelled == 0
+    monkeypatch.undo()
+    sweep(ledger)
+    assert verdicts(ledger)[call][0] == "good"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "line 2: "),
+        ('{"prompt": "a"}', "line 2: .*reference"),
+        ('{"reference": 1}', "line 2: give either prompt or messages"),
+        ('{"prompt": "a", "messages": [], "reference": 1}', "line 2: give either"),
+        ('{"messages": [], "reference": 1}', "line 2: messages is empty"),
+        ('{"prompt": 3, "reference": 1}', r"line 2: .*\$.prompt"),
+        ('{"prompt": "a", "reference": 1, "colour": 2}', "line 2: .*colour"),
+        ('{"prompt": "a", "reference": null}', "line 2: reference is null"),
+        ('{"prompt": " 2+2? ", "reference": 5}', "line 2: another answer .* line 1"),
+        (b'{"prompt": "\xff", "reference": 1}', "line 2: "),
+    ],
+)
+def test_a_bad_line_is_named_and_nothing_is_kept(ledger: Ledger, line: str | bytes, said: str) -> None:
+    first = json.dumps({"prompt": "2+2?", "reference": 4})
+    with pytest.raises(RecordingError, match=said):
+        upload_answers(ledger, "sums", [first, line])
+    assert ledger.rows(select(schema.answers)) == []
+
+
+def test_a_prompt_is_the_same_in_a_file_and_in_a_request() -> None:
+    assert prompt_key(chat_body("2 + 2?")) == prompt_key(chat_body(" 2  +  2? "))
