@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.traffic import code, numbers, structured, text
-from bench.traffic.prompt import Drawn, Generator
+from bench.traffic.prompt import Generator
 
 __all__ = ["GENERATORS", "Prompt", "generate"]
+
+PATIENCE = 1000  # draws in a row that bring nothing new
 
 GENERATORS: dict[str, Generator] = {
     "arithmetic": numbers.arithmetic,
@@ -72,12 +74,12 @@ def generate(seed: int, counts: dict[str, int]) -> Iterator[Prompt]:
 
 def _distinct(kind: str, generator: Generator, rng: random.Random, count: int) -> Iterator[Prompt]:
     seen: set[str] = set()
-    attempts = 0
+    repeats = 0
     while len(seen) < count:
-        drawn: Drawn = generator(rng)
-        attempts += 1
-        if attempts > 100 * count:
-            raise ValueError(f"kind {kind!r} cannot write {count} distinct prompts")
-        if drawn.text not in seen:
+        drawn = generator(rng)
+        repeats = repeats + 1 if drawn.text in seen else 0
+        if repeats > PATIENCE:
+            raise ValueError(f"kind {kind!r} cannot write {count} distinct prompts, only {len(seen)}")
+        if not repeats:
             seen.add(drawn.text)
             yield Prompt(kind, drawn.text, drawn.check, drawn.reference)

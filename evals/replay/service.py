@@ -100,11 +100,24 @@ class Service:
         """Calls that have a label."""
         return self._count(select(func.count(schema.labels.c.subject.distinct())))
 
-    def artifact_count(self) -> int:
-        """Routers fitted so far."""
-        return self._count(
-            select(func.count()).select_from(schema.artifacts).where(schema.artifacts.c.kind == "router")
-        )
+    def wait_for_calls(self) -> None:
+        """Return when no call has been added for a while: shadow calls end after their answers."""
+        seen = [-1, -2]
+
+        def settled() -> bool:
+            seen.append(self._count(select(func.count()).select_from(schema.calls)))
+            return seen[-1] == seen[-2] == seen[-3]
+
+        self._wait_until("the shadow calls have ended", settled)
+
+    def wait_for_router(self) -> bool:
+        """Return when a router was fitted; whether its bound allowed the task to be routed."""
+        self._wait_until("a router is fitted", lambda: self.registry.newest("router", self.task) is not None)
+        time.sleep(2 * self.settings.worker.fit_every_s)
+        if self._mode() != Mode.ROUTE:
+            return False
+        self.wait_for_mode(Mode.ROUTE)
+        return True
 
     def _unlabelled(self) -> int:
         calls, labels = schema.calls, schema.labels

@@ -37,11 +37,18 @@ def open_engine(url: str) -> Engine:
     if backend != "sqlite":
         raise LedgerError(f"database {backend!r} is not supported; use sqlite or postgresql")
     if parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(Path(parsed.database).parent)
     engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerError(f"the ledger's folder {str(folder)!r} cannot be made: {error.strerror}") from error
 
 
 def _set_pragmas(connection: Any, _: Any) -> None:

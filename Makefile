@@ -1,0 +1,53 @@
+PYTHON ?= python3
+BIN := .venv/bin
+RECORDING := bench/recordings/qwen-coder.jsonl.gz
+DEMO_FLAGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format lock bench-gateway bench-routing readme clean
+
+help: ## Say what each target does
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+install: .venv/installed ## Make .venv with the locked dependencies
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Stepdown needs Python 3.11 or newer; try: make install PYTHON=python3.12"; exit 1; }
+	@echo "Installing into .venv (one to two minutes) ..."
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: install ## Run the whole loop on recorded traffic, then leave the proxy running
+	$(BIN)/stepdown replay $(RECORDING) --settings bench/demo.toml --home .stepdown/demo --stay $(DEMO_FLAGS)
+
+test: install ## Run the tests
+	$(BIN)/python -m pytest -q
+
+check: install ## Lint, types, and the contracts between the rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: install ## Format the code and mend what the linter can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: install ## Resolve the dependencies anew (needs uv)
+	uv pip compile --universal --generate-hashes --all-extras --group dev --no-annotate --no-header \
+		-q -U pyproject.toml -o requirements.lock
+
+bench-gateway: install ## Requests a second and added latency of the proxy, beside a direct call
+	$(BIN)/python -m bench.gateway
+
+bench-routing: install ## Quality of the router on recorded outcomes: make bench-routing FILES="a.jsonl.gz b.jsonl.gz"
+	$(BIN)/python -m bench.routing $(FILES)
+
+readme: install ## Make the README's chart and printed results anew
+	$(BIN)/python -m bench.readme
+
+clean: ## Remove what was made, the environment and the demo's ledger included
+	rm -rf .venv .stepdown build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,282 @@
+"""`stepdown replay`: a recording through the real loop, step by step, with its progress shown."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stepdown.errors import NotEnoughEvidence, SettingsError
+from stepdown.records import Mode, Tier
+from stepdown.settings import DEFAULT_TASK, Settings, load_settings
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from evals.replay.holdout import HeldOut
+    from evals.replay.recording import RecordedPair
+    from evals.replay.service import Service
+
+DEFAULT_PRICES = {Tier.STRONG: (2.50, 10.00), Tier.SMALL: (0.15, 0.60)}
+FAST = {"label_every_s": 0.5, "fit_every_s": 1.0, "report_every_s": 3600.0}
+
+
+@click.command()
+@click.argument("recording", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--settings", "path", metavar="FILE", help="Settings with the task's checks and the prices.")
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    default=Path(".stepdown/replay"),
+    show_default=True,
+    help="Folder of the replay; emptied first.",
+)
+@click.option(
+    "--held-out",
+    type=click.FloatRange(0.05, 0.9),
+    default=0.4,
+    show_default=True,
+    help="Share of the prompts that the router never learns from.",
+)
+@click.option(
+    "--max-quality-loss",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="The bound; the task's own if not given.",
+)
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Confidence of the bound; the task's own if not given.",
+)
+@click.option("--limit", type=click.IntRange(min=50), help="Use only the first prompts, evenly by slice.")
+@click.option("--port", type=int, default=0, help="Port of the proxy; a free one if not given.")
+@click.option("--png", type=click.Path(path_type=Path), help="Draw the cost-quality curve here.")
+@click.option(
+    "--stay", is_flag=True, help="Leave the proxy running afterwards, when started from a terminal."
+)
+def replay(recording: Path, path: str | None, home: Path, **options: Any) -> None:
+    """Run a recording of two models through the real proxy, workers and ledger."""
+    from evals.replay.holdout import split
+    from evals.replay.recording import load_recording
+    from evals.replay.service import Service, free_port
+    from evals.replay.upstream import RecordedUpstream
+
+    started = time.monotonic()
+    pairs = load_recording(recording)
+    learning, held = split(_limited(pairs, options["limit"]), options["held_out"])
+    _empty(home)
+    with RecordedUpstream(pairs) as upstream:
+        settings = _settings(path, home, upstream, options["port"] or free_port(), learning, options)
+        _say_what_is_assumed(recording, learning, held, settings)
+        with Service(settings, DEFAULT_TASK) as service:
+            with _progress() as progress:
+                promoted = _loop(service, learning, held, progress)
+            _conclude(service, learning, held, promoted, options["png"])
+            click.echo(f"\nThe whole took {time.monotonic() - started:.0f} s.")
+            _say_how_to_connect(service, learning[0])
+            if options["stay"] and sys.stdin.isatty() and sys.stdout.isatty():
+                _stay()
+
+
+def _limited(pairs: list[RecordedPair], limit: int | None) -> list[RecordedPair]:
+    """Every k-th pair, so that a recording that is ordered by slice keeps its mix."""
+    if limit is None or limit >= len(pairs):
+        return pairs
+    return [pairs[i * len(pairs) // limit] for i in range(limit)]
+
+
+def _empty(home: Path) -> None:
+    if home.exists():
+        if not (home / "replay.json").exists() and any(home.iterdir()):
+            raise SettingsError(f"folder {str(home)!r} is not empty and not a replay's; give another --home")
+        shutil.rmtree(home)
+
+
+def _settings(
+    path: str | None,
+    home: Path,
+    upstream: str,
+    port: int,
+    learning: list[RecordedPair],
+    options: dict[str, Any],
+) -> Settings:
+    from evals.replay.upstream import model_name
+
+    task: dict[str, Any] = {"strong": "strong", "small": "small", "min_labels": _enough(len(learning))}
+    for name in ("max_quality_loss", "confidence"):
+        if options[name] is not None:
+            task[name] = options[name]
+    models: dict[str, Any] = {
+        str(tier): {"model": model_name(tier), "url": upstream} for tier in (Tier.STRONG, Tier.SMALL)
+    }
+    if path is None:
+        for tier, (paid_in, paid_out) in DEFAULT_PRICES.items():
+            models[tier] |= {"input_usd_per_million": paid_in, "output_usd_per_million": paid_out}
+        task |= _inferred_check(learning)
+    overrides = {
+        "home": str(home.absolute()),
+        "proxy": {"port": port, "host": "127.0.0.1", "reload_s": 0.5},
+        "worker": FAST,
+        "models": models,
+        "tasks": {DEFAULT_TASK: task},
+    }
+    return load_settings(path or "/dev/null", overrides=overrides)
+
+
+def _enough(learning: int) -> int:
+    """Labels to wait for before the first fit: all but the few that may turn out unscored."""
+    return max(20, learning * 9 // 10)
+
+
+def _inferred_check(pairs: list[RecordedPair]) -> dict[str, Any]:
+    def is_number(reference: Any) -> bool:
+        try:
+            float(str(reference).replace(",", ""))
+        except ValueError:
+            return False
+        return True
+
+    kind = "number" if all(is_number(pair.reference) for pair in pairs) else "exact"
+    return {"check": kind, "checks": {kind: {"kind": kind}}}
+
+
+def _say_what_is_assumed(
+    recording: Path, learning: list[RecordedPair], held: list[RecordedPair], settings: Settings
+) -> None:
+    task = settings.tasks[DEFAULT_TASK]
+    click.echo(f"Recording  {recording}: {len(learning)} prompts to learn from, {len(held)} held out.")
+    for tier in (Tier.STRONG, Tier.SMALL):
+        model = settings.models[tier]
+        names = {pair.answers[tier].model for pair in learning} - {None}
+        click.echo(
+            f"{tier.capitalize():<10} {', '.join(sorted(map(str, names))) or 'not named'}: recorded answers, "
+            f"priced at an assumed ${model.input_usd_per_million:g} in and ${model.output_usd_per_million:g} "
+            "out a million tokens."
+        )
+    if any(pair.answers[tier].completion_tokens is None for pair in learning for tier in Tier):
+        click.echo("Tokens     not all recorded: estimated at four characters each.")
+    click.echo(
+        f"Bound      in at most {task.max_quality_loss:.1%} of requests is strong right and the answer given "
+        f"wrong, with confidence {task.confidence:.0%}."
+    )
+    click.echo(f"Labels     by check {task.check or 'named in each row'}.\n")
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:<44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns) as progress:
+        yield progress
+
+
+def _loop(
+    service: Service, learning: list[RecordedPair], held: list[RecordedPair], progress: Progress
+) -> bool:
+    """The phases of a task's life. Returns whether the router was promoted."""
+    bar = progress.add_task("strong: wait for the worker's first look", total=1)
+    service.wait_for_mode(Mode.SHADOW)
+    progress.update(bar, completed=1)
+    _send(service, learning, progress, "shadow: strong answers, small is watched")
+    _label(service, progress, "label: checks compare both answers")
+    bar = progress.add_task("fit: two heads, calibration, bound", total=1)
+    promoted = service.wait_for_router()
+    progress.update(bar, completed=1)
+    name = "route: held-out prompts under the bound" if promoted else "shadow: the bound allows no routing"
+    _send(service, held, progress, name)
+    _label(service, progress, "label: what clients received")
+    return promoted
+
+
+def _send(service: Service, pairs: list[RecordedPair], progress: Progress, what: str) -> None:
+    from evals.replay.drive import drive
+
+    bar = progress.add_task(what, total=len(pairs))
+    asyncio.run(drive(f"{service.url}/v1", pairs, model="stepdown", on_answer=lambda: progress.advance(bar)))
+    service.wait_for_calls()
+
+
+def _label(service: Service, progress: Progress, what: str) -> None:
+    before = service.labelled()
+    bar = progress.add_task(what, total=None)
+    made = service.wait_for_labels(lambda count: progress.update(bar, completed=count - before))
+    progress.update(bar, total=made - before, completed=made - before)
+
+
+def _conclude(
+    service: Service,
+    learning: list[RecordedPair],
+    held: list[RecordedPair],
+    promoted: bool,
+    png: Path | None,
+) -> None:
+    from evals.replay.holdout import evaluate, outcomes
+    from evals.report import build_report, render_text, write_png
+    from router.model import RouterModel
+
+    task = service.settings.tasks[DEFAULT_TASK]
+    report = build_report(service.ledger, service.settings, DEFAULT_TASK)
+    click.echo("\n" + render_text(report))
+    if png is not None:
+        write_png(report, png)
+        click.echo(f"The curve is drawn in {png}.")
+    newest = service.registry.newest("router", DEFAULT_TASK)
+    if newest is None:
+        raise NotEnoughEvidence(
+            "no router could be fitted from this recording; it needs more labelled prompts"
+        )
+    router = RouterModel.from_bytes(newest.content)
+    result = evaluate(router, outcomes(learning, task), outcomes(held, task))
+    click.echo("\n".join(_held_out_lines(result, task.max_quality_loss, task.confidence, promoted)))
+
+
+def _held_out_lines(
+    result: HeldOut, max_quality_loss: float, confidence: float, promoted: bool
+) -> Iterator[str]:
+    yield f"\nHeld out: {result.strong.n} prompts the router never saw, both recorded answers labelled"
+    if result.unscored:
+        yield f"  left out                  {result.unscored} pairs that could not be labelled"
+    rows = {
+        "always strong is right": result.strong,
+        "always small is right": result.small,
+        "coverage": result.coverage,
+        "policy − always strong": result.difference,
+        "regret": result.regret,
+    }
+    for name, estimate in rows.items():
+        yield f"  {name:<25} {estimate.value:7.1%}  [{estimate.low:.1%}, {estimate.high:.1%}]"
+    kept = "kept" if result.regret.value <= max_quality_loss else "NOT kept"
+    promise = f"regret ≤ {max_quality_loss:.1%} at confidence {confidence:.0%}"
+    detail = f"{result.regrets} regrets in {result.regret.n}"
+    yield f"  {'bound':<25} {promise}: {kept} here ({detail}){'' if promoted else '; nothing was routed'}"
+    yield "  APGR, 0.5 is random [95 % by bootstrap over prompts]"
+    for name, estimate in result.apgr.items():
+        yield f"    {name:<23} {estimate.value:7.3f}  [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def _say_how_to_connect(service: Service, pair: RecordedPair) -> None:
+    prompt = str(pair.messages[-1]["content"]).replace("\n", "\\n")
+    click.echo(
+        f"\nPoint a client at the proxy: base_url={service.url}/v1, model=stepdown. For example\n"
+        f"  from openai import OpenAI\n"
+        f"  client = OpenAI(base_url={service.url + '/v1'!r}, api_key='none')\n"
+        f"  client.chat.completions.create(model='stepdown', messages=[{{'role': 'user', 'content': …}}])\n"
+        f"Its models are recordings and know only the recorded prompts, such as\n  {prompt[:300]!r}"
+    )
+
+
+def _stay() -> None:
+    click.echo("\nThe proxy goes on running; Ctrl-C stops it.")
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        click.echo("Stopping.")

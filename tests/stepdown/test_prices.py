@@ -1,0 +1,40 @@
+"""A cost is exact to the micro-dollar, and unknown is not zero."""
+
+import pytest
+
+from stepdown.prices import price_of
+from stepdown.settings import ModelSettings
+
+
+def test_cost_is_tokens_times_price() -> None:
+    price = price_of(ModelSettings(model="m", input_usd_per_million=2.5, output_usd_per_million=10))
+    assert price is not None
+    assert price.cost_usd_micros(1_000_000, 1_000_000) == 12_500_000
+    assert price.cost_usd_micros(100, 0) == 250
+
+
+def test_cached_tokens_have_their_own_price() -> None:
+    settings = ModelSettings(
+        model="m", input_usd_per_million=2.0, cached_usd_per_million=0.5, output_usd_per_million=8.0
+    )
+    price = price_of(settings)
+    assert price is not None
+    assert price.cost_usd_micros(1000, 0, 400) == 600 * 2 + 400 * 0.5
+    assert price.cost_usd_micros(10, 0, 400) == 5
+
+
+def test_unknown_tokens_cost_an_unknown_amount() -> None:
+    price = price_of(ModelSettings(model="m", input_usd_per_million=1, output_usd_per_million=1))
+    assert price is not None
+    assert price.cost_usd_micros(None, 5) is None
+
+
+def test_an_unknown_model_has_no_price() -> None:
+    assert price_of(ModelSettings(model="nobody-lists-this-model")) is None
+
+
+def test_a_listed_model_takes_the_listed_price() -> None:
+    pytest.importorskip("importlib.metadata").distribution("litellm")
+    price = price_of(ModelSettings(model="gpt-4o"))
+    assert price is not None
+    assert (price.input, price.output) == (2.5, 10.0)

@@ -1,0 +1,79 @@
+"""The newest promotion is in force, promotions are compare-and-set, artifacts are verified."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import update
+
+from stepdown.errors import ArtifactError, LedgerError
+from stepdown.ids import digest
+from stepdown.ledger import Ledger, schema
+from stepdown.records import Mode
+from stepdown.registry import Registry
+
+
+def promote(registry: Registry, mode: Mode, after: int, artifact: str | None = None) -> bool:
+    return registry.promote(
+        "t", mode=mode, artifact=artifact, actor="auto", reason="r", evidence={"n": 3}, after=after
+    )
+
+
+def test_a_task_that_was_never_promoted_has_nothing_in_force(ledger: Ledger) -> None:
+    assert Registry(ledger).current("t") is None
+
+
+def test_the_newest_promotion_is_in_force(ledger: Ledger) -> None:
+    registry = Registry(ledger)
+    before = registry.revision()
+    assert promote(registry, Mode.SHADOW, 0)
+    assert promote(registry, Mode.ROUTE, 1, "a" * 64)
+    current = registry.current("t")
+    assert current is not None
+    assert (current.mode, current.artifact, current.sequence) == (Mode.ROUTE, "a" * 64, 2)
+    assert current.evidence == {"n": 3}
+    assert [p.mode for p in registry.history("t")] == [Mode.SHADOW, Mode.ROUTE]
+    assert registry.revision() > before
+
+
+def test_of_two_that_promote_from_the_same_state_one_loses(ledger: Ledger) -> None:
+    registry = Registry(ledger)
+    assert promote(registry, Mode.SHADOW, 0)
+    assert not promote(registry, Mode.ROUTE, 0)
+    current = registry.current("t")
+    assert current is not None
+    assert current.mode == Mode.SHADOW
+
+
+def test_a_corrupt_promotion_is_refused_by_name(ledger: Ledger) -> None:
+    registry = Registry(ledger)
+    promote(registry, Mode.SHADOW, 0)
+    with ledger.writing() as connection:
+        connection.execute(update(schema.promotions).values(mode="nonsense"))
+    with pytest.raises(LedgerError, match=r"promotion 1 of task 't' is corrupt.*nonsense"):
+        registry.current("t")
+
+
+def test_an_artifact_is_named_by_its_content_and_kept_once(ledger: Ledger) -> None:
+    registry = Registry(ledger)
+    first = registry.keep("router", "t", b"weights", settings={}, summary={"n": 1})
+    second = registry.keep("router", "t", b"weights", settings={}, summary={"n": 1})
+    assert first.id == second.id == digest(b"weights")
+    assert registry.artifact(first.id).content == b"weights"
+    newest = registry.newest("router", "t")
+    assert newest is not None
+    assert newest.id == first.id
+    assert registry.newest("router", "other") is None
+
+
+def test_an_artifact_with_other_content_than_its_name_is_refused(ledger: Ledger) -> None:
+    registry = Registry(ledger)
+    kept = registry.keep("router", "t", b"weights", settings={}, summary={})
+    with ledger.writing() as connection:
+        connection.execute(update(schema.artifacts).values(content=b"tampered"))
+    with pytest.raises(ArtifactError, match="corrupt"):
+        registry.artifact(kept.id)
+
+
+def test_a_missing_artifact_is_named(ledger: Ledger) -> None:
+    with pytest.raises(ArtifactError, match="'nothing'"):
+        Registry(ledger).artifact("nothing")
