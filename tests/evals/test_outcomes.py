@@ -1,0 +1,119 @@
+"""Tables of outcomes from a real ledger."""
+
+from __future__ import annotations
+
+import pandas as pd
+from sqlalchemy import update
+
+from evals.outcomes import calls_frame, pairs_frame, read_outcomes, read_prompts
+from stepdown.ledger import Body, Ledger, schema
+from stepdown.records import Mode, Reason, Role, Tier, Verdict
+from tests.evals.ledgers import Writer
+
+
+def test_an_empty_ledger_gives_empty_tables(ledger: Ledger) -> None:
+    outcomes = read_outcomes(ledger, "default")
+    assert (len(outcomes.requests), len(outcomes.calls), len(outcomes.labelled_pairs)) == (0, 0, 0)
+
+
+def test_a_pair_is_one_row_with_both_outcomes_and_costs(ledger: Ledger) -> None:
+    writer = Writer(ledger)
+    request = writer.pair("one", True, False, costs=(120, 7), kind="sums")
+    (row,) = pairs_frame(ledger, "default").to_dict("records")
+    assert (row["id"], row["strong_good"], row["small_good"]) == (request, 1.0, 0.0)
+    assert (row["strong_cost_usd_micros"], row["small_cost_usd_micros"]) == (120, 7)
+    assert (row["slice"], row["mode"], row["answered"]) == ("sums", "shadow", "strong")
+
+
+def test_other_tasks_are_left_out(ledger: Ledger) -> None:
+    Writer(ledger, task="other").pair("one", True, True)
+    assert pairs_frame(ledger, "default").empty
+
+
+def test_a_pair_with_an_unlabelled_or_unscored_side_is_no_labelled_pair(ledger: Ledger) -> None:
+    writer = Writer(ledger)
+    writer.pair("one", True, None)
+    request = writer.pair("two", None, True)
+    calls = read_outcomes(ledger, "default").calls
+    strong = calls[(calls["request"] == request) & (calls["tier"] == "strong")]
+    writer.label(strong["id"].item(), Verdict.UNSCORED)
+    outcomes = read_outcomes(ledger, "default")
+    assert (len(outcomes.pairs), len(outcomes.labelled_pairs)) == (2, 0)
+
+
+def test_the_highest_version_of_a_labeller_counts_and_ten_is_higher_than_nine(ledger: Ledger) -> None:
+    writer = Writer(ledger)
+    call = writer.call(writer.request("one"), Tier.STRONG)
+    for version, verdict in (("10", Verdict.GOOD), ("9", Verdict.BAD), ("draft", Verdict.BAD)):
+        writer.label(call, verdict, version=version)
+    assert calls_frame(ledger, "default")["verdict"].tolist() == ["good"]
+
+
+def test_a_call_is_good_only_where_all_checks_say_so(ledger: Ledger) -> None:
+    writer = Writer(ledger)
+    verdicts = [
+        (Verdict.GOOD, Verdict.GOOD),
+        (Verdict.GOOD, Verdict.BAD),
+        (Verdict.BAD, Verdict.UNSCORED),
+        (Verdict.GOOD, Verdict.UNSCORED),
+    ]
+    for both in verdicts:
+        call = writer.call(writer.request("one"), Tier.STRONG)
+        for number, verdict in enumerate(both):
+            writer.label(call, verdict, labeller=f"check:{number}")
+        writer.label(call, Verdict.BAD, labeller="judge:other", cost=5)
+    calls = calls_frame(ledger, "default")
+    assert calls["verdict"].tolist() == ["good", "bad", "unscored", "unscored"]
+    assert calls["good"].isna().tolist() == [False, False, True, True]
+    assert calls["label_cost_usd_micros"].tolist() == [5, 5, 5, 5]
+
+
+def test_unknown_cost_is_missing_and_not_zero(ledger: Ledger) -> None:
+    writer = Writer(ledger)
+    writer.call(writer.request("one"), Tier.STRONG, cost=None)
+    assert calls_frame(ledger, "default")["cost_usd_micros"].tolist() == [pd.NA]
+
+
+def test_the_client_got_the_last_answer_that_came(ledger: Ledger) -> None:
+    writer = Writer(ledger)
+    failed = writer.request("one", mode=Mode.ROUTE, chosen=Tier.SMALL, reason=Reason.FALLBACK)
+    writer.call(failed, Tier.SMALL, status=503, cost=None)
+    writer.call(failed, Tier.STRONG)
+    nobody = writer.request("two")
+    writer.call(nobody, Tier.STRONG, status=0, cost=None)
+    answered = read_outcomes(ledger, "default").requests.set_index("id")["answered"]
+    assert answered[failed] == "strong"
+    assert pd.isna(answered[nobody])
+
+
+def test_an_escalated_request_is_no_pair(ledger: Ledger) -> None:
+    writer = Writer(ledger)
+    request = writer.request("one")
+    writer.call(request, Tier.SMALL, False)
+    writer.call(request, Tier.STRONG, True, role=Role.ESCALATION)
+    assert pairs_frame(ledger, "default").empty
+
+
+def test_since_keeps_requests_from_then_on(ledger: Ledger) -> None:
+    writer = Writer(ledger)
+    writer.pair("one", True, True)
+    second = writer.pair("two", True, True)
+    outcomes = read_outcomes(ledger, "default")
+    later = outcomes.since(outcomes.requests["at"].iloc[1].to_pydatetime())
+    assert later.requests["id"].tolist() == later.pairs["id"].tolist() == [second]
+    assert set(later.calls["request"]) == {second}
+
+
+def test_unreadable_bodies_are_skipped_and_counted(ledger: Ledger) -> None:
+    writer = Writer(ledger)
+    for prompt in ("kept", "corrupt", "not a request"):
+        writer.request(prompt)
+    bodies = read_outcomes(ledger, "default").requests["body"].tolist()
+    other = Body.of(b"[1, 2]")
+    ledger.append([other])
+    with ledger.writing() as connection:
+        table = schema.bodies
+        connection.execute(update(table).where(table.c.digest == bodies[1]).values(content=b"junk"))
+    prompts = read_prompts(ledger, [bodies[0], bodies[1], other.digest, "0" * 64])
+    assert [prompt.user for prompt in prompts.by_body.values()] == ["kept"]
+    assert prompts.skipped == 3
