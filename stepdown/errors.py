@@ -5,7 +5,8 @@ StepdownError
 ├── BadRequest           a client's request cannot be served as it is (4xx)
 │   ├── UnknownModel
 │   ├── BodyTooLarge
-│   └── Unauthorized
+│   ├── Unauthorized
+│   └── Forbidden
 ├── UpstreamError        a model did not answer (5xx, or its own 4xx)
 │   ├── UpstreamTimeout
 │   └── UpstreamUnreachable
@@ -62,6 +63,12 @@ class Unauthorized(BadRequest):
     """The request carries no key, or one that is not known."""
 
     status = 401
+
+
+class Forbidden(BadRequest):
+    """The request's key belongs to another task than the one it asks for."""
+
+    status = 403
 
 
 class UpstreamError(StepdownError):

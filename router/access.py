@@ -1,0 +1,94 @@
+"""Who may call, and into which task a caller's key puts its requests.
+
+Invariant: a key is compared and kept only as its SHA-256. A caller's own key goes on to the strong model
+only where the proxy has no keys of its own. Knows nothing of what is asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from stepdown.errors import BadRequest, Forbidden, Unauthorized
+from stepdown.ids import tenant_of
+from stepdown.settings import Settings
+
+
+class Caller(NamedTuple):
+    """Who asks.
+
+    Attributes:
+        tenant: What the ledger keeps of the key.
+        task: The task that the key or the `X-Stepdown-Task` header names, or None.
+        bound: Whether the key itself belongs to that task.
+        authorization: The caller's own `Authorization`, where it may go on to the strong model.
+    """
+
+    tenant: str
+    task: str | None
+    bound: bool
+    authorization: str | None
+
+
+def has_keys(settings: Settings) -> bool:
+    """Whether callers need a key at all."""
+    return bool(settings.proxy.keys) or any(task.keys for task in settings.tasks.values())
+
+
+class Access:
+    """Lets callers in."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._open = not has_keys(settings)
+        self._task_of: dict[str, str | None] = {key.lower(): None for key in settings.proxy.keys}
+        for name, task in settings.tasks.items():
+            self._task_of |= {key.lower(): name for key in task.keys}
+
+    def admit(self, headers: Mapping[bytes, bytes]) -> Caller:
+        """The caller of a request.
+
+        Args:
+            headers: The request's headers, names in lower case.
+
+        Raises:
+            Unauthorized: The key is missing or not known.
+            Forbidden: The key belongs to another task than the header names.
+        """
+        authorization = headers.get(b"authorization", b"").decode("latin-1")
+        task = self._asked_task(headers)
+        if self._open:
+            key = authorization.partition(" ")[2].strip()
+            return Caller(tenant_of(key), task, False, authorization or None)
+        key = _bearer(authorization)
+        hashed = hashlib.sha256(key.encode()).hexdigest()
+        if hashed not in self._task_of:
+            raise Unauthorized(
+                "the API key is not known to this proxy; `stepdown key` makes one", code="invalid_api_key"
+            )
+        bound = self._task_of[hashed]
+        if bound is not None and task is not None and task != bound:
+            raise Forbidden(
+                f"X-Stepdown-Task: {task!r} is not the task of this key; leave the header out",
+                code="wrong_task",
+            )
+        return Caller(hashed[:16], bound or task, bound is not None, None)
+
+    @staticmethod
+    def _asked_task(headers: Mapping[bytes, bytes]) -> str | None:
+        raw = headers.get(b"x-stepdown-task")
+        if raw is None:
+            return None
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            raise BadRequest(f"X-Stepdown-Task: {raw!r} is not UTF-8", param="X-Stepdown-Task") from None
+
+
+def _bearer(authorization: str) -> str:
+    scheme, _, key = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        raise Unauthorized(
+            "this proxy wants an API key: send `Authorization: Bearer KEY`", code="missing_api_key"
+        )
+    return key.strip()

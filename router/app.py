@@ -1,0 +1,150 @@
+"""The proxy as an ASGI application: its paths, its start and its end.
+
+Invariant: whatever is asked, the answer is in OpenAI's shape and carries the `x-stepdown-` headers.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+
+from router import metrics as exposition
+from router.access import Access
+from router.asgi import JSON, Header, Receive, Scope, Send, refusal, respond
+from router.catalogue import Catalogue
+from router.metrics import Metrics
+from router.relay import refused_headers
+from router.service import Service
+from router.upstream import UpstreamFactory
+from router.upstream.factory import read_keys, upstream_for
+from router.wire import error_body
+from stepdown.errors import BadRequest, StepdownError
+from stepdown.ledger import Ledger
+from stepdown.settings import Settings
+
+Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
+TEXT: Header = (b"content-type", exposition.CONTENT_TYPE)
+
+log = logging.getLogger(__name__)
+
+
+class NotFound(BadRequest):
+    """There is nothing at this path."""
+
+    status = 404
+
+
+class WrongMethod(BadRequest):
+    """The path takes another method."""
+
+    status = 405
+
+
+def create_app(
+    settings: Settings,
+    *,
+    environ: Mapping[str, str],
+    ledger: Ledger | None = None,
+    draw: Callable[[], float] = random.random,
+    upstreams: UpstreamFactory = upstream_for,
+) -> Proxy:
+    """The proxy for these settings.
+
+    Args:
+        settings: All settings.
+        environ: Where the upstreams' keys are.
+        ledger: An open ledger; None opens that of the settings, and closes it in the end.
+        draw: Gives a random number in [0, 1) for each request.
+        upstreams: Opens the upstream of a model.
+
+    Raises:
+        SettingsError: A key's variable is not set, or the default task has no strong model.
+    """
+    metrics = Metrics()
+    catalogue = Catalogue(settings)
+    keys = read_keys(settings, environ)
+    service = Service(settings, keys, catalogue, metrics, ledger=ledger, draw=draw, upstreams=upstreams)
+    return Proxy(service, Access(settings), catalogue, metrics)
+
+
+class Proxy:
+    """The ASGI application; `create_app` makes one."""
+
+    def __init__(self, service: Service, access: Access, catalogue: Catalogue, metrics: Metrics) -> None:
+        self._service = service
+        self._access = access
+        self._metrics = metrics
+        self._listing = catalogue.listing()
+        self._endpoints: dict[str, tuple[str, Endpoint]] = {
+            "/v1/chat/completions": ("POST", self._chat),
+            "/v1/models": ("GET", self._models),
+            "/healthz": ("GET", self._healthz),
+            "/readyz": ("GET", self._readyz),
+            "/metrics": ("GET", self._exposition),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the application's life."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        try:
+            await self._endpoint(scope)(scope, receive, send)
+        except BadRequest as error:
+            self._metrics.refused(error.status, error.code)
+            await respond(send, error.status, refusal(error), refused_headers())
+        except Exception:
+            log.exception("%s %s failed", scope["method"], scope["path"])
+            body = error_body(
+                "the proxy failed; its log says why", kind="server_error", code="internal_error"
+            )
+            await respond(send, 500, body, refused_headers())  # refused by the server where one has begun
+
+    def _endpoint(self, scope: Scope) -> Endpoint:
+        path, method = scope["path"], scope["method"]
+        if path not in self._endpoints:
+            known = ", ".join(self._endpoints)
+            raise NotFound(f"there is nothing at {path!r:.200}; there is {known}", code="not_found")
+        wanted, endpoint = self._endpoints[path]
+        if method != wanted:
+            raise WrongMethod(f"{path} takes {wanted}, not {method!r:.40}", code="method_not_allowed")
+        return endpoint
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self._service.start()
+        except StepdownError as error:
+            await self._service.stop()
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._service.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
+        chat = self._service.chat
+        if chat is None:
+            body = error_body("the proxy is starting or stopping; try again", kind="server_error")
+            await respond(send, 503, body, refused_headers())
+            return
+        await chat(scope, receive, send)
+
+    async def _models(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._access.admit(dict(scope["headers"]))
+        await respond(send, 200, self._listing)
+
+    async def _healthz(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(send, 200, b'{"status":"ok"}')
+
+    async def _readyz(self, scope: Scope, receive: Receive, send: Send) -> None:
+        missing = self._service.missing
+        body = {"status": "not ready" if missing else "ready", "missing": missing}
+        await respond(send, 503 if missing else 200, msgspec.json.encode(body), [JSON])
+
+    async def _exposition(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(send, 200, self._metrics.exposition(), [TEXT])

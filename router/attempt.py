@@ -1,0 +1,202 @@
+"""One call of one model as it happens: measured, priced and turned into records.
+
+Invariant: whatever becomes of an attempt, its records say so; and no key is in them.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+
+import msgspec
+
+from router.upstream import Model, Reply
+from router.wire import Answer, read_answer
+from stepdown.errors import UpstreamError
+from stepdown.ids import new_id, now
+from stepdown.ledger import Body
+from stepdown.records import Call, Role, Tier
+
+REDACTED = b"[key]"
+_error_message = re.compile(rb'"(?:message|detail)"\s*:\s*("(?:[^"\\]|\\.)*")')
+
+
+class Attempt:
+    """A call in progress.
+
+    Attributes:
+        reply: The upstream's answer, once its head has come.
+    """
+
+    def __init__(self, model: Model, tier: Tier, role: Role) -> None:
+        self.reply: Reply | None = None
+        self.model = model
+        self._tier = tier
+        self._role = role
+        self._id = new_id()
+        self._at = now()
+        self._started = time.perf_counter()
+        self._ended: float | None = None
+        self._first: float | None = None
+        self._parts: list[bytes] = []
+        self._unsent = b""
+        self._whole = False
+        self._error: str | None = None
+        self._answer: Answer | None = None
+
+    async def open(self, body: bytes, *, stream: bool, authorization: str | None = None) -> None:
+        """Ask, and wait for the first byte of a stream or for the whole of any other answer.
+
+        Raises:
+            UpstreamError: There was none, or its status is not a success.
+        """
+        try:
+            self.reply = reply = await self.model.upstream.ask(
+                body, stream=stream, authorization=authorization
+            )
+            if reply.streams and reply.status < 300:
+                self._unsent = await self._next(reply)
+                if not self._unsent:
+                    raise UpstreamError(f"model {self.model.alias!r} ended its stream before the first event")
+            else:
+                self._first = time.perf_counter()
+                self._parts = [await reply.read()]
+                self._whole = True
+                self._check(reply, authorization)
+        except UpstreamError as error:
+            self.fail(str(error))
+            raise
+
+    def _check(self, reply: Reply, authorization: str | None) -> None:
+        body = self._parts[0]
+        if reply.status >= 300:
+            self._whole = False
+            self._parts = [body := self._redacted(body, authorization)]
+            raise _refusal(self.model.alias, reply.status, body)
+        if body.lstrip()[:1] != b"{":
+            self._whole = False
+            raise UpstreamError(f"model {self.model.alias!r} answered something else than JSON")
+
+    def _redacted(self, body: bytes, authorization: str | None) -> bytes:
+        callers = (authorization or "").partition(" ")[2].strip().encode("latin-1", "ignore")
+        for secret in (self.model.key, callers):
+            if secret:
+                body = body.replace(secret, REDACTED)
+        return body
+
+    async def chunk(self) -> bytes:
+        """The next bytes of a stream; empty at its end.
+
+        Raises:
+            UpstreamError: The stream was cut off.
+        """
+        if self._unsent:
+            first, self._unsent = self._unsent, b""
+            return first
+        assert self.reply is not None
+        try:
+            return await self._next(self.reply)
+        except UpstreamError as error:
+            self.fail(str(error))
+            raise
+
+    async def _next(self, reply: Reply) -> bytes:
+        chunk = await reply.next_chunk()
+        if not chunk:
+            self._whole = True
+        elif self._first is None:
+            self._first = time.perf_counter()
+        self._parts.append(chunk)
+        return chunk
+
+    @property
+    def body(self) -> bytes:
+        """The bytes received so far."""
+        if len(self._parts) > 1:
+            self._parts = [b"".join(self._parts)]
+        return self._parts[0] if self._parts else b""
+
+    @property
+    def answer(self) -> Answer:
+        """What the bytes received so far say."""
+        if self._answer is None:
+            self._answer = read_answer(self.body)
+        return self._answer
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole answer came: to `[DONE]`, or to a clean end after a finish reason."""
+        if self.reply is None or self.reply.status >= 300:
+            return False
+        ended_well = self._whole and self._error is None and self.answer.finish_reason is not None
+        return self.answer.complete or ended_well
+
+    def fail(self, why: str) -> None:
+        """Note why there is no more to come; the first reason stays."""
+        self._error = self._error or why
+        self.end()
+
+    def end(self) -> None:
+        """Stop the clock and let the connection go."""
+        if self._ended is None:
+            self._ended = time.perf_counter()
+            if self.reply is not None:
+                self.reply.close()
+
+    def records(self, request: str) -> list[Call | Body]:
+        """The call and its body, for the ledger."""
+        self.end()
+        answer, price = self.answer, self.model.price
+        body = Body.of(self.body) if self.body else None
+        usage = (answer.prompt_tokens, answer.completion_tokens, answer.cached_tokens)
+        call = Call(
+            id=self._id,
+            request=request,
+            at=self._at,
+            role=self._role,
+            tier=self._tier,
+            model=self.model.name,
+            status=0 if self.reply is None else self.reply.status,
+            complete=self.complete,
+            latency_ms=self._milliseconds(self._ended) or 0.0,
+            ttft_ms=self.ttft_ms,
+            prompt_tokens=usage[0],
+            completion_tokens=usage[1],
+            cached_tokens=usage[2],
+            cost_usd_micros=None if price is None else price.cost_usd_micros(*usage),
+            finish_reason=answer.finish_reason and answer.finish_reason[:64],
+            error=self._error,
+            body=None if body is None else body.digest,
+        )
+        return [call] if body is None else [call, body]
+
+    @property
+    def ttft_ms(self) -> float | None:
+        """Time to the first byte of a stream, or to the head of any other answer."""
+        return self._milliseconds(self._first)
+
+    def _milliseconds(self, moment: float | None) -> float | None:
+        return None if moment is None else (moment - self._started) * 1000
+
+
+def _refusal(alias: str, status: int, body: bytes) -> UpstreamError:
+    """The error for an upstream's own error, with its words in it."""
+    found = _error_message.search(body)
+    words = (
+        msgspec.json.decode(found.group(1), strict=False) if found else body[:300].decode("utf-8", "replace")
+    )
+    message = f"model {alias!r} answered {status}: {words or 'nothing'}"
+    return UpstreamError(
+        message, status=status if status >= 400 else 502, body=body if _is_openai_error(body) else None
+    )
+
+
+class _ErrorBody(msgspec.Struct):
+    error: dict[str, msgspec.Raw]
+
+
+def _is_openai_error(body: bytes) -> bool:
+    try:
+        return "message" in msgspec.json.decode(body, type=_ErrorBody).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False

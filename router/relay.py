@@ -1,0 +1,330 @@
+"""The story of one chat request: admitted, decided, asked, relayed, recorded, ended.
+
+Invariant: the last byte leaves only after the request's records are committed; and the decision does
+not change once the first byte has left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from router.access import Access, Caller
+from router.asgi import (
+    HUNG_UP,
+    JSON,
+    ClientGone,
+    HangUp,
+    Header,
+    Receive,
+    Scope,
+    Send,
+    read_body,
+    refusal,
+    respond,
+)
+from router.attempt import Attempt
+from router.catalogue import Catalogue, Target
+from router.conversations import Conversation, Conversations
+from router.live_policy import LivePolicy
+from router.metrics import Metrics
+from router.policy import NO_POLICY, Choice, choose, fall_back, named, refuse
+from router.prompt import prompt_hash
+from router.shadow import Shadows
+from router.sse import Gate
+from router.upstream import Model
+from router.wire import ChatRequest, error_body, parse_chat, plain_body, upstream_body
+from stepdown.errors import BadRequest, LedgerError, UpstreamError
+from stepdown.ids import new_id, now
+from stepdown.ledger import Body, GroupCommit, Record
+from stepdown.records import Decision, Request, Role, Tier
+
+LINGER_S = 1.0
+NOT_RECORDED = "the answer was withheld because the ledger could not keep its record"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request on its way through."""
+
+    caller: Caller
+    body: bytes
+    chat: ChatRequest
+    target: Target
+    choice: Choice
+    started: float
+    id: str = field(default_factory=new_id)
+    at: datetime = field(default_factory=now)
+    attempts: list[Attempt] = field(default_factory=list)
+
+    @property
+    def conversation(self) -> Conversation | None:
+        """The conversation it belongs to, if it says so and lets the policy choose."""
+        name = self.chat.hints.conversation
+        if name is None or self.target.alias is not None:
+            return None
+        return Conversation(self.target.task, self.caller.tenant, name)
+
+
+class Ending(NamedTuple):
+    """What the client gets once the records are kept: all of a plain answer, the end of a stream."""
+
+    status: int
+    body: bytes
+    headers: Iterable[Header] = (JSON,)
+    begun: bool = False
+
+
+class ChatEndpoint:
+    """`POST /v1/chat/completions`."""
+
+    def __init__(
+        self,
+        *,
+        access: Access,
+        catalogue: Catalogue,
+        policies: LivePolicy,
+        models: Mapping[str, Model],
+        ledger: GroupCommit,
+        shadows: Shadows,
+        metrics: Metrics,
+        max_body_bytes: int,
+        draw: Callable[[], float],
+    ) -> None:
+        self._access = access
+        self._catalogue = catalogue
+        self._policies = policies
+        self._models = models
+        self._ledger = ledger
+        self._shadows = shadows
+        self._metrics = metrics
+        self._max_body_bytes = max_body_bytes
+        self._draw = draw
+        self._conversations = Conversations()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        try:
+            exchange = await self._admit(scope, receive)
+        except BadRequest as error:
+            self._metrics.refused(error.status, error.code)
+            await respond(send, error.status, refusal(error), refused_headers())
+            return
+        except ClientGone:
+            return
+        try:
+            ending = await self._produce(exchange, receive, send)
+        except asyncio.CancelledError:
+            await self._keep(exchange, _broken_off(exchange, "the proxy was stopped"))
+            raise
+        ending = await self._keep(exchange, ending)
+        await self._finish(exchange, ending, send)
+
+    async def _admit(self, scope: Scope, receive: Receive) -> Exchange:
+        """Read the request and decide who answers it."""
+        started = time.perf_counter()
+        headers = dict(scope["headers"])
+        caller = self._access.admit(headers)
+        body = await read_body(receive, headers.get(b"content-length"), self._max_body_bytes)
+        chat = parse_chat(body)
+        target = self._catalogue.resolve(chat.model, caller)
+        return Exchange(caller, body, chat, target, self._decide(caller, chat, target), started)
+
+    def _decide(self, caller: Caller, chat: ChatRequest, target: Target) -> Choice:
+        policy = self._policies.of(target.task)
+        if target.alias is not None:
+            return named(policy, self._catalogue.tier(target))
+        name, pinned = chat.hints.conversation, None
+        if name is not None:
+            pinned = self._conversations.pinned(Conversation(target.task, caller.tenant, name))
+        try:
+            return choose(policy, chat.prompt, draw=self._draw(), pinned=pinned)
+        except Exception:  # a router that fails on a prompt must not fail the request
+            log.exception("the router of task %r failed on a prompt; strong answers it", target.task)
+            return refuse(policy)
+
+    async def _produce(self, exchange: Exchange, receive: Receive, send: Send) -> Ending:
+        """Everything up to the last byte."""
+        self._shadow(exchange)
+        try:
+            async with HangUp(receive):
+                attempt = await self._ask(exchange)
+                return await self._relay(exchange, attempt, send)
+        except ClientGone:
+            return _broken_off(exchange, "the client hung up")
+        except UpstreamError as error:
+            return self._failed(exchange, error)
+
+    def _shadow(self, exchange: Exchange) -> None:
+        if exchange.choice.shadowed:
+            model = self._model(exchange, Tier.SMALL)
+            started = self._shadows.start(exchange.id, model, plain_body(exchange.chat, model.name))
+            exchange.choice = exchange.choice._replace(shadowed=started)
+
+    async def _ask(self, exchange: Exchange) -> Attempt:
+        """Ask the chosen model; where the policy chose small and it fails, ask strong instead."""
+        try:
+            attempt = await self._open(exchange, exchange.choice.chosen)
+        except UpstreamError as error:
+            if exchange.choice.chosen is Tier.STRONG or exchange.target.alias is not None:
+                raise
+            log.warning("request %s goes to strong: %s", exchange.id, error)
+            exchange.choice = fall_back(exchange.choice)
+            attempt = await self._open(exchange, Tier.STRONG)
+        if (conversation := exchange.conversation) is not None:
+            self._conversations.pin(conversation, exchange.choice.chosen)
+        return attempt
+
+    async def _open(self, exchange: Exchange, tier: Tier) -> Attempt:
+        model = self._model(exchange, tier)
+        attempt = Attempt(model, tier, Role.LIVE)
+        exchange.attempts.append(attempt)
+        own_key = exchange.caller.authorization if self._may_have_callers_key(exchange, model) else None
+        try:
+            await attempt.open(
+                upstream_body(exchange.chat, model.name), stream=exchange.chat.stream, authorization=own_key
+            )
+        except UpstreamError:
+            self._metrics.upstream_failed(model.name)
+            raise
+        return attempt
+
+    def _model(self, exchange: Exchange, tier: Tier) -> Model:
+        target = exchange.target
+        return self._models[target.alias or self._catalogue.alias(target.task, tier)]
+
+    def _may_have_callers_key(self, exchange: Exchange, model: Model) -> bool:
+        return model.alias == self._catalogue.alias(exchange.target.task, Tier.STRONG)
+
+    async def _relay(self, exchange: Exchange, attempt: Attempt, send: Send) -> Ending:
+        """Pass a stream on as it arrives, but for its end; hold any other answer back."""
+        assert attempt.reply is not None
+        headers = [*attempt.reply.headers, *self._own_headers(exchange)]
+        if not attempt.reply.streams:
+            return Ending(attempt.reply.status, attempt.body, headers)
+        gate = Gate(hide_usage=not exchange.chat.wants_usage)
+        await send({"type": "http.response.start", "status": attempt.reply.status, "headers": headers})
+        try:
+            while not gate.done and (chunk := await attempt.chunk()):
+                if passed := gate.feed(chunk):
+                    await send({"type": "http.response.body", "body": passed, "more_body": True})
+        except UpstreamError as error:
+            return Ending(attempt.reply.status, _error_event(str(error)), headers, begun=True)
+        await _linger(attempt, gate)
+        if not attempt.complete:
+            attempt.fail(f"model {attempt.model.alias!r} ended its stream before it was whole")
+            trouble = _error_event(f"model {attempt.model.alias!r} ended its stream before it was whole")
+            return Ending(attempt.reply.status, trouble, headers, begun=True)
+        return Ending(attempt.reply.status, gate.close(), headers, begun=True)
+
+    def _failed(self, exchange: Exchange, error: UpstreamError) -> Ending:
+        """The answer where no model answered: the upstream's own words where it had any."""
+        reply = exchange.attempts[-1].reply
+        passed = [h for h in reply.headers if not h[0].startswith(b"content-")] if reply else []
+        body = error.body or error_body(str(error), kind="upstream_error", code=type(error).__name__)
+        return Ending(error.status, body, [JSON, *passed, *self._own_headers(exchange)])
+
+    async def _keep(self, exchange: Exchange, ending: Ending) -> Ending:
+        """Commit the records; what the client gets where the ledger refuses them is an error."""
+        waiting = time.perf_counter()
+        try:
+            await self._ledger.commit(_records(exchange, ending.status))  # goes on even if this is cancelled
+        except LedgerError as error:
+            self._metrics.commit_failures.inc()
+            log.error("request %s: %s: %s", exchange.id, NOT_RECORDED, error)
+            return self._unkept(exchange, ending)
+        self._metrics.commit_wait.observe(time.perf_counter() - waiting)
+        return ending
+
+    def _unkept(self, exchange: Exchange, ending: Ending) -> Ending:
+        if ending.begun:
+            return ending._replace(body=_error_event(NOT_RECORDED))
+        body = error_body(NOT_RECORDED, kind="server_error", code="ledger_unavailable")
+        return Ending(503, body, [JSON, *self._own_headers(exchange)])
+
+    async def _finish(self, exchange: Exchange, ending: Ending, send: Send) -> None:
+        attempt = exchange.attempts[-1]
+        self._metrics.served(
+            exchange.target.task,
+            attempt.model.name,
+            exchange.choice.reason,
+            ending.status,
+            time.perf_counter() - exchange.started,
+            attempt.ttft_ms,
+        )
+        if ending.begun:
+            await send({"type": "http.response.body", "body": ending.body})
+        elif ending.status != HUNG_UP:
+            await respond(send, ending.status, ending.body, ending.headers)
+
+    def _own_headers(self, exchange: Exchange) -> list[Header]:
+        model = exchange.attempts[-1].model
+        choice = exchange.choice
+        return own_headers(exchange.id, model.header, choice.reason.encode(), choice.policy.encode())
+
+
+def own_headers(request: str, model: bytes, reason: bytes, policy: bytes) -> list[Header]:
+    """The headers that every answer carries."""
+    return [
+        (b"x-stepdown-request-id", request.encode()),
+        (b"x-stepdown-model", model),
+        (b"x-stepdown-reason", reason),
+        (b"x-stepdown-policy", policy),
+    ]
+
+
+def refused_headers() -> list[Header]:
+    """The headers of an answer that no model was asked for."""
+    return [JSON, *own_headers(new_id(), b"none", b"refused", NO_POLICY.encode())]
+
+
+def _records(exchange: Exchange, status: int) -> list[Record]:
+    """All that the ledger keeps of a request."""
+    chat, target = exchange.chat, exchange.target
+    body = Body.of(exchange.body)
+    request = Request(
+        id=exchange.id,
+        at=exchange.at,
+        task=target.task,
+        tenant=exchange.caller.tenant,
+        conversation=chat.hints.conversation,
+        model_asked=chat.model,
+        stream=chat.stream,
+        prompt_hash=prompt_hash(chat.prompt),
+        body=body.digest,
+        reference=chat.hints.reference,
+        check=chat.hints.check,
+        slice=chat.hints.slice,
+        status=status,
+        latency_ms=(time.perf_counter() - exchange.started) * 1000,
+    )
+    decision = Decision(request=exchange.id, at=exchange.at, **exchange.choice._asdict())
+    calls = [record for attempt in exchange.attempts for record in attempt.records(exchange.id)]
+    return [request, decision, body, *calls]
+
+
+def _broken_off(exchange: Exchange, why: str) -> Ending:
+    for attempt in exchange.attempts[-1:]:
+        attempt.fail(why)
+    return Ending(HUNG_UP, b"")
+
+
+async def _linger(attempt: Attempt, gate: Gate) -> None:
+    """Read what follows `[DONE]`, so that the connection can be used again; but not for long."""
+    if gate.done:
+        with suppress(TimeoutError, UpstreamError):
+            async with asyncio.timeout(LINGER_S):
+                while chunk := await attempt.chunk():
+                    gate.feed(chunk)
+
+
+def _error_event(message: str) -> bytes:
+    return b"data: " + error_body(message, kind="upstream_error", code="stream_broken") + b"\n\n"

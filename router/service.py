@@ -1,0 +1,124 @@
+"""What the chat endpoint lives on, opened together and closed together: connections, ledger, policies.
+
+Invariant: what is still under way at the end is waited for, and the ledger is closed last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+
+from router.access import Access
+from router.catalogue import Catalogue
+from router.live_policy import LivePolicy
+from router.metrics import Metrics
+from router.relay import ChatEndpoint
+from router.shadow import Shadows
+from router.upstream import UpstreamFactory, open_models
+from router.upstream.openai_shaped import open_session
+from stepdown.ledger import GroupCommit, Ledger
+from stepdown.registry import Registry
+from stepdown.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """The parts of a running proxy.
+
+    Args:
+        settings: All settings.
+        keys: The upstreams' keys by alias.
+        catalogue: What model names mean.
+        metrics: Where everything is counted.
+        ledger: An open ledger; None opens that of the settings, and closes it in the end.
+        draw: Gives a random number in [0, 1) for each request.
+        upstreams: Opens the upstream of a model.
+
+    Attributes:
+        chat: The chat endpoint, once started.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        keys: Mapping[str, str | None],
+        catalogue: Catalogue,
+        metrics: Metrics,
+        *,
+        ledger: Ledger | None,
+        draw: Callable[[], float],
+        upstreams: UpstreamFactory,
+    ) -> None:
+        self._settings = settings
+        self._keys = keys
+        self._catalogue = catalogue
+        self._metrics = metrics
+        self._ledger = ledger
+        self._draw = draw
+        self._upstreams = upstreams
+        self._closing = AsyncExitStack()
+        self._policies: LivePolicy | None = None
+        self.chat: ChatEndpoint | None = None
+
+    @property
+    def missing(self) -> list[str]:
+        """What is wanting before requests can be served as they should."""
+        if self._policies is None:
+            return ["the ledger is not open yet"]
+        return [self._policies.missing] if self._policies.missing else []
+
+    async def start(self) -> None:
+        """Open everything.
+
+        Raises:
+            LedgerError: The ledger cannot be opened.
+        """
+        settings, metrics = self._settings, self._metrics
+        ledger = self._ledger or await self._open_ledger()
+        commits = GroupCommit(ledger)
+        self._closing.push_async_callback(asyncio.to_thread, commits.close)
+        session = open_session(settings.proxy.connect_timeout_s)
+        self._closing.push_async_callback(session.close)
+        models = open_models(settings, self._keys, session, self._upstreams)
+        for model in models.values():
+            self._closing.push_async_callback(model.upstream.close)
+        shadows = Shadows(commits, metrics)
+        self._closing.push_async_callback(shadows.drain)
+        policies = LivePolicy(Registry(ledger), self._catalogue.tasks, settings.models, metrics)
+        await policies.refresh()
+        self._watch(policies)
+        self.chat = ChatEndpoint(
+            access=Access(settings),
+            catalogue=self._catalogue,
+            policies=policies,
+            models=models,
+            ledger=commits,
+            shadows=shadows,
+            metrics=metrics,
+            max_body_bytes=settings.proxy.max_body_bytes,
+            draw=self._draw,
+        )
+
+    async def _open_ledger(self) -> Ledger:
+        ledger = await asyncio.to_thread(Ledger, self._settings.database_url)
+        self._closing.callback(ledger.close)
+        return ledger
+
+    def _watch(self, policies: LivePolicy) -> None:
+        self._policies = policies
+        watcher = asyncio.create_task(policies.watch(self._settings.proxy.reload_s))
+
+        async def stop() -> None:
+            watcher.cancel()
+            with suppress(asyncio.CancelledError):
+                await watcher
+
+        self._closing.push_async_callback(stop)
+
+    async def stop(self) -> None:
+        """Wait for what is under way, and close everything."""
+        self.chat = None
+        await self._closing.aclose()

@@ -1,0 +1,98 @@
+"""Runs the proxy under uvicorn, on uvloop and httptools.
+
+Invariant: a proxy without keys listens on a loopback address only; one that is told to stop (SIGTERM,
+SIGINT) answers what it has begun, and exits with 0.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+
+import uvicorn
+
+from router.access import has_keys
+from router.app import create_app
+from stepdown.errors import SettingsError, StepdownError
+from stepdown.settings import Settings
+
+DRAIN_S = 30
+KEEP_ALIVE_S = 75
+BACKLOG = 2048
+SWITCH_INTERVAL_S = 0.0005  # the writer thread must not keep the event loop waiting for 5 ms
+
+
+def serve(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Serve until told to stop.
+
+    Prints `stepdown proxy listening on http://HOST:PORT` once requests are accepted.
+
+    Args:
+        settings: All settings.
+        environ: Where the upstreams' keys are.
+
+    Raises:
+        SettingsError: The settings do not allow serving.
+        StepdownError: The proxy could not start.
+    """
+    check_address(settings)
+    app = create_app(settings, environ=environ)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # uvicorn raises the signal again when it has stopped
+    server = _Server(
+        uvicorn.Config(
+            app,
+            host=settings.proxy.host,
+            port=settings.proxy.port,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            interface="asgi3",
+            lifespan="on",
+            proxy_headers=False,
+            server_header=False,
+            access_log=False,
+            log_level="warning",
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+    )
+    server.run()
+    if not server.started:
+        raise StepdownError("the proxy could not start; the line above says why")
+
+
+def check_address(settings: Settings) -> None:
+    """Refuse to open a proxy without keys to other machines.
+
+    Raises:
+        SettingsError: The host is not a loopback address and there are no keys.
+    """
+    host = settings.proxy.host
+    if not has_keys(settings) and not _is_loopback(host):
+        raise SettingsError(
+            f"proxy.host = {host!r} lets other machines in, but proxy.keys is empty, so anyone could spend "
+            "your money; make a key with `stepdown key`, or listen on 127.0.0.1"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            host = self.config.host
+            port = self.servers[0].sockets[0].getsockname()[1]
+            shown = f"[{host}]" if ":" in host else host
+            print(f"stepdown proxy listening on http://{shown}:{port}", flush=True)
