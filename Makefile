@@ -47,7 +47,7 @@ bench-routing: install ## Quality of the router on recorded outcomes: make bench
 	$(BIN)/python -m bench.routing $(FILES)
 
 readme: install ## Make the README's chart and printed results anew
-	$(BIN)/python -m bench.readme
+	$(BIN)/python -m bench.readme $(README_FLAGS)
 
 clean: ## Remove what was made, the environment and the demo's ledger included
 	rm -rf .venv .stepdown build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -46,7 +46,9 @@ def _counts(ledger: Ledger, task: str) -> str:
 @click.command()
 @settings_option
 @task_option
-@click.option("--to", "mode", type=click.Choice(list(Mode)), required=True, help="Mode to move to.")
+@click.option(
+    "--to", "mode", type=click.Choice([mode.value for mode in Mode]), required=True, help="Mode to move to."
+)
 @click.option("--router", "artifact", help="Artifact id; the newest fitted router if not given.")
 @click.option("--reason", default="by hand", show_default=True, help="Why, for the record.")
 def promote(settings: Settings, task: str, mode: str, artifact: str | None, reason: str) -> None:

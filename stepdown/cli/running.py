@@ -24,11 +24,11 @@ from stepdown.settings import DEFAULT_TASK, Settings, load_settings
 @click.option("--port", type=int, help="Port to listen on.")
 def up(path: str | None, **options: Any) -> None:
     """Start proxy, worker and schedule as one supervised process tree; Ctrl-C stops it."""
-    from stepdown.supervisor import supervise, up_children
-
     settings = load_settings(path, overrides=_overrides(**options))
     if not settings.models:
         raise SettingsError("no model is declared; give --strong MODEL, or [models.strong] in stepdown.toml")
+    from stepdown.supervisor import supervise, up_children
+
     resolved = write_settings(settings)
     sys.exit(supervise(up_children(resolved, settings)))
 

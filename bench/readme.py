@@ -1,0 +1,69 @@
+"""Make the README's chart and printed results anew: `python -m bench.readme [--gsm8k FILE]`.
+
+Invariant: what stands between the markers of the README is what a command printed, and nothing else.
+A block whose recording is not given is left as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+RECORDING = "bench/recordings/qwen-coder.jsonl.gz"
+CHART = "docs/images/frontier.png"
+
+
+def printed(*command: str) -> str:
+    """What a command prints on its standard output."""
+    run = subprocess.run(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+    )
+    return run.stdout
+
+
+def replay(*arguments: str) -> str:
+    """The result of a replay: what it assumed, and what it found; its progress and hints left out."""
+    output = printed(sys.executable, "-m", "stepdown", "replay", *arguments)
+    output = output.partition("\nPoint a client at the proxy")[0]
+    return "\n".join(line for line in output.splitlines() if "━" not in line)
+
+
+def put(readme: str, name: str, command: str, output: str) -> str:
+    """The README with the block of a name replaced."""
+    block = f"<!-- {name} -->\n```text\n$ {command}\n{output.strip()}\n```\n<!-- /{name} -->"
+    replaced, count = re.subn(
+        rf"<!-- {name} -->.*?<!-- /{name} -->", lambda _: block, readme, count=1, flags=re.DOTALL
+    )
+    if not count:
+        raise ValueError(f"README.md has no block {name!r}; put <!-- {name} --> and <!-- /{name} --> in it")
+    return replaced
+
+
+def main() -> None:
+    """Run the commands and write their output into the README."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--gsm8k", help="recording of GPT-4 and Mixtral on GSM8K")
+    parser.add_argument("--skip-gateway", action="store_true", help="leave the gateway's figures as they are")
+    options = parser.parse_args()
+    readme = README.read_text()
+    (ROOT / CHART).parent.mkdir(parents=True, exist_ok=True)
+    home = ("--home", ".stepdown/readme")
+    readme = put(
+        readme, "demo", "make demo", replay(RECORDING, "--settings", "bench/demo.toml", "--png", CHART, *home)
+    )
+    if options.gsm8k:
+        bound = ("--max-quality-loss", "0.05", "--confidence", "0.9")
+        command = f"stepdown replay {Path(options.gsm8k).name} {' '.join(bound)}"
+        readme = put(readme, "gsm8k", command, replay(options.gsm8k, *bound, *home))
+    if not options.skip_gateway:
+        readme = put(readme, "gateway", "make bench-gateway", printed(sys.executable, "-m", "bench.gateway"))
+    README.write_text(readme)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""The commands do to a real ledger what they say, and say what they did."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from stepdown.cli import cli, main
+from stepdown.cli.options import model_values
+from stepdown.cli.running import write_settings
+from stepdown.errors import StepdownError
+from stepdown.ledger import Ledger
+from stepdown.records import Mode
+from stepdown.registry import Registry
+from stepdown.settings import load_settings
+
+SETTINGS = """
+home = "{home}"
+[models.strong]
+model = "big"
+url = "http://127.0.0.1:9/v1"
+[models.small]
+model = "little"
+url = "http://127.0.0.1:9/v1"
+[tasks.default]
+small = "small"
+check = "number"
+[tasks.default.checks.number]
+kind = "number"
+"""
+
+
+@pytest.fixture
+def settings_file(tmp_path: Path) -> str:
+    file = tmp_path / "stepdown.toml"
+    file.write_text(SETTINGS.format(home=tmp_path / "home"))
+    return str(file)
+
+
+def run(*arguments: str, text: str | None = None) -> Result:
+    return CliRunner().invoke(cli, arguments, input=text, catch_exceptions=False)
+
+
+def registry(settings_file: str) -> Registry:
+    return Registry(Ledger(load_settings(settings_file, environ={}).database_url))
+
+
+def test_promote_and_rollback_move_the_task_and_leave_a_history(settings_file: str) -> None:
+    assert "strong -> shadow" in run("promote", "--settings", settings_file, "--to", "shadow").output
+    assert "shadow -> strong" in run("rollback", "--settings", settings_file).output
+    history = registry(settings_file).history("default")
+    assert [p.mode for p in history] == [Mode.SHADOW, Mode.STRONG]
+    assert history[1].reason == "rollback of promotion 1"
+    assert history[0].actor != "auto"
+
+
+def test_routing_without_a_router_is_refused(settings_file: str) -> None:
+    with pytest.raises(StepdownError, match="no such router"):
+        run("promote", "--settings", settings_file, "--to", "route")
+    assert registry(settings_file).history("default") == []
+
+
+def test_routing_takes_the_newest_router(settings_file: str) -> None:
+    kept = registry(settings_file).keep("router", "default", b"weights", settings={}, summary={})
+    run("promote", "--settings", settings_file, "--to", "route")
+    current = registry(settings_file).current("default")
+    assert current is not None
+    assert (current.mode, current.artifact) == (Mode.ROUTE, kept.id)
+
+
+def test_there_is_nothing_to_roll_back_at_first(settings_file: str) -> None:
+    with pytest.raises(StepdownError, match="never promoted"):
+        run("rollback", "--settings", settings_file)
+
+
+def test_status_names_mode_and_counts(settings_file: str) -> None:
+    run("promote", "--settings", settings_file, "--to", "shadow", "--reason", "to look")
+    output = run("status", "--settings", settings_file).output
+    assert "task default: mode shadow" in output
+    assert "to look" in output
+    assert "0 requests, 0 calls, 0 labels" in output
+    assert "last heartbeat never" in output
+
+
+def test_answers_are_uploaded_from_standard_input(settings_file: str) -> None:
+    line = '{"prompt": "6 x 7", "reference": 42}\n'
+    assert "1 references added" in run("answers", "--settings", settings_file, "-", text=line).output
+    assert "1 as before" in run("answers", "--settings", settings_file, "-", text=line).output
+
+
+def test_label_and_fit_say_what_they_found(settings_file: str) -> None:
+    assert "0 calls labelled" in run("label", "--settings", settings_file).output
+    output = run("fit", "--settings", settings_file).output
+    assert "no router fitted: 0 prompts" in output
+    assert "promoted to shadow" in output
+
+
+def test_an_unknown_task_is_refused_by_name(settings_file: str) -> None:
+    with pytest.raises(StepdownError, match=r"'nothing' is not declared; declared: default"):
+        run("label", "--settings", settings_file, "--task", "nothing")
+
+
+def test_an_error_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["status", "--settings", "/no/such/file.toml"])
+    assert ended.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith("stepdown: settings file '/no/such/file.toml'")
+    assert message.count("\n") == 1
+
+
+def test_up_without_a_model_says_what_to_give(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.toml"
+    empty.touch()
+    with pytest.raises(StepdownError, match="--strong MODEL"):
+        run("up", "--settings", str(empty), "--home", str(tmp_path / "home"))
+
+
+def test_config_explains_every_setting() -> None:
+    output = run("config", "--settings", "/dev/null").output
+    assert "proxy.port = 4000  (STEPDOWN_PROXY_PORT)" in output
+    assert "tasks.NAME.max_quality_loss = 0.02" in output
+    assert "unset" in output
+
+
+def test_config_shows_the_values_in_force(settings_file: str) -> None:
+    shown = msgspec.json.decode(run("config", "--settings", settings_file, "--values").output.encode())
+    assert shown["models"]["strong"]["model"] == "big"
+
+
+def test_a_key_and_its_hash_belong_together() -> None:
+    output = run("key").output
+    key, hashed = re.findall(r"^(?:key|hash)\s+(\S+)", output, re.MULTILINE)
+    assert hashlib.sha256(key.encode()).hexdigest() == hashed
+
+
+@pytest.mark.parametrize(
+    ("spec", "values"),
+    [
+        ("http://h:1/v1#m", {"url": "http://h:1/v1", "model": "m"}),
+        (
+            "openai/gpt-4o",
+            {"url": "https://api.openai.com/v1", "model": "gpt-4o", "api_key_env": "OPENAI_API_KEY"},
+        ),
+        ("anthropic/claude", {"model": "anthropic/claude"}),
+    ],
+)
+def test_a_model_is_named_in_one_word(spec: str, values: dict[str, str]) -> None:
+    assert model_values(spec) == values
+
+
+@pytest.mark.parametrize("spec", ["http://h:1/v1", "gpt-4o"])
+def test_a_model_that_is_not_named_whole_is_refused(spec: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["up", "--strong", spec, "--home", str(tmp_path)])
+    assert result.exit_code == 2
+    assert spec in result.output
+
+
+def test_resolved_settings_have_an_absolute_home_and_are_read_back(
+    settings_file: str, tmp_path: Path
+) -> None:
+    settings = load_settings(settings_file, environ={})
+    file = write_settings(settings)
+    assert load_settings(file, environ={"STEPDOWN_HOME": "/elsewhere"}) == settings
