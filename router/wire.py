@@ -176,6 +176,7 @@ class Answer(msgspec.Struct):
         text: The text of the first choice.
         finish_reason: Of the first choice.
         prompt_tokens: As the upstream counted; None where it did not say. Likewise the others.
+        complete: Whether the body is a whole answer: readable, without an error in it, not cut off.
     """
 
     text: str = ""
@@ -197,7 +198,14 @@ class _Usage(msgspec.Struct):
 
 
 class _Content(msgspec.Struct):
-    content: str | None = None
+    content: str | list[Any] | None = None
+
+    @property
+    def text(self) -> str:
+        """The text, be it in one piece or in parts."""
+        if isinstance(self.content, list):
+            return "".join(str(p.get("text", "")) for p in self.content if isinstance(p, dict))
+        return self.content or ""
 
 
 class _Choice(msgspec.Struct):
@@ -210,6 +218,7 @@ class _Choice(msgspec.Struct):
 class _Completion(msgspec.Struct):
     choices: list[_Choice] = []
     usage: _Usage | None = None
+    error: Any = None
 
 
 _completion = msgspec.json.Decoder(_Completion)
@@ -221,11 +230,12 @@ def read_answer(body: bytes) -> Answer:
     if body.lstrip()[:1] == b"{":
         answer.complete = _absorb(answer, body)
         return answer
+    sound = True
     for event in events_of(body):
         if event == DONE:
-            answer.complete = True
+            answer.complete = sound
         else:
-            _absorb(answer, event)
+            sound = _absorb(answer, event) and sound
     return answer
 
 
@@ -246,11 +256,11 @@ def _absorb(answer: Answer, document: bytes) -> bool:
     for choice in read.choices:
         if choice.index == 0:
             part = choice.message or choice.delta
-            answer.text += (part.content if part else None) or ""
+            answer.text += part.text if part else ""
             answer.finish_reason = choice.finish_reason or answer.finish_reason
     if read.usage is not None:
         answer.prompt_tokens = read.usage.prompt_tokens
         answer.completion_tokens = read.usage.completion_tokens
         details = read.usage.prompt_tokens_details
         answer.cached_tokens = details.cached_tokens if details else None
-    return True
+    return read.error is None
