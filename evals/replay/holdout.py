@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,10 +18,24 @@ from evals.metrics.baselines import knn_scores, prompt_length_scores, random_sco
 from evals.metrics.intervals import Estimate, Floats, mean_outcome, paired_difference, proportion
 from evals.metrics.pgr import bootstrap_curve, curve_apgr
 from evals.replay.recording import RecordedPair
-from router.model import RouterModel
+from router.model import Scores
+from router.prompt import Prompt
 from stepdown.errors import CheckError
 from stepdown.records import Tier, Verdict
 from stepdown.settings import TaskSettings
+
+
+class Router(Protocol):
+    """What is evaluated: a threshold, and a score for a prompt."""
+
+    @property
+    def threshold(self) -> float:
+        """The small model answers where the gain is at most this."""
+        ...
+
+    def score(self, prompt: Prompt) -> Scores:
+        """Probabilities that each model's answer is good."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +104,7 @@ def _verdict(checks: Mapping[str, Any], name: str | None, pair: RecordedPair, ti
     return verdict
 
 
-def evaluate(router: RouterModel, learned: Outcomes, held: Outcomes, *, confidence: float = 0.95) -> HeldOut:
+def evaluate(router: Router, learned: Outcomes, held: Outcomes, *, confidence: float = 0.95) -> HeldOut:
     """Score the held-out prompts with the router and with the baselines."""
     strong, small = held.good[:, 0], held.good[:, 1]
     gains = np.array([router.score(pair.prompt).gain for pair in held.pairs])
