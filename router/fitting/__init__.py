@@ -1,0 +1,1 @@
+"""Fitting a router from labelled prompts; imported by workers, never by the serving process."""
