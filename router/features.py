@@ -1,9 +1,9 @@
-"""What the router sees of a prompt: hashed word 1-2-grams and a vector of structure.
+"""What the router sees of a prompt: hashed 1-2-grams of tokens and a vector of structure.
 
 Invariant: the same function serves the hot path and the fitting, and its result depends on the prompt
-alone. It knows nothing of weights, labels or tasks. All of it is vectorised over bytes: a word's hash is
-a difference of two prefix sums of a polynomial in an odd base (odd, so invertible modulo 2^64), so no
-loop and no dictionary runs over the words of a prompt.
+alone. It knows nothing of weights, labels or tasks. A token is a word or a single mark. All of it is
+vectorised over bytes: a token's hash is a difference of two prefix sums of a polynomial in an odd base
+(odd, so invertible modulo 2^64), so no loop and no dictionary runs over the tokens of a prompt.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ BYTE_CLASSES: dict[str, bytes] = {
 }
 STRUCTURE: tuple[str, ...] = (
     *BYTE_CLASSES,
-    "words",
+    "tokens",
     "numbers",
     "longest_number",
-    "word_length",
+    "token_length",
     "user_chars",
     "history_chars",
     "system_chars",
@@ -66,7 +66,7 @@ class Features(NamedTuple):
     """The features of one prompt.
 
     Attributes:
-        buckets: Distinct hash buckets of its words and word pairs, ascending, each below `BUCKETS`.
+        buckets: Distinct hash buckets of its tokens and pairs of neighbours, ascending, each below `BUCKETS`.
         weights: 1 + ln(count) of each bucket.
         structure: One finite number for each name in `STRUCTURE`.
     """
@@ -84,11 +84,12 @@ def _powers(base: int, count: int) -> NDArray[np.uint64]:
     return np.array(powers, dtype=np.uint64)
 
 
-def _class_matrix() -> NDArray[np.float64]:
-    matrix = np.zeros((256, len(BYTE_CLASSES)))
-    for column, members in enumerate(BYTE_CLASSES.values()):
-        matrix[list(members), column] = 1.0
-    return matrix
+def _class_of_byte() -> NDArray[np.intp]:
+    """The place of each byte's class in `BYTE_CLASSES`, or one past the last."""
+    place = np.full(256, len(BYTE_CLASSES), dtype=np.intp)
+    for i, members in enumerate(BYTE_CLASSES.values()):
+        place[list(members)] = i
+    return place
 
 
 def _byte_values() -> NDArray[np.uint64]:
@@ -106,12 +107,16 @@ _BASE = 0xD1342543DE82EF95
 _POWER = _powers(_BASE, MAX_BYTES)
 _INVERSE = _powers(pow(_BASE, -1, 1 << 64), MAX_BYTES)
 _VALUE = _byte_values()
-_CLASS = _class_matrix()
-_IS_WORD = np.array([b >= 128 or chr(b).isalnum() or b == 95 for b in range(256)])
+_CLASS = _class_of_byte()
+_SPACE, _WORD, _MARK = 0, 1, 2
+_KIND = np.array(
+    [_SPACE if b <= 32 else _WORD if b >= 128 or chr(b).isalnum() or b == 95 else _MARK for b in range(256)],
+    dtype=np.uint8,
+)
 _IS_DIGIT = np.array([48 <= b <= 57 for b in range(256)])
 _PAIR_LEFT, _PAIR_RIGHT = np.uint64(0x9FB21C651E98DF25), np.uint64(0xC2B2AE3D27D4EB4F)
 _MIX = np.uint64(0xFF51AFD7ED558CCD)
-_OPTIONS = ("\nA)", "\nB)", "\nC)", "\nD)", "\nA.", "\nB.", "\nC.", "\nD.", "(A)", "(B)", "(C)", "(D)")
+_OPTIONS = (("\nB)", "\nD)"), ("\nB.", "\nD."), ("(B)", "(D)"))
 _FOLD, _TOP = np.uint64(33), np.uint64(64 - BUCKET_BITS)
 
 
@@ -119,7 +124,7 @@ def featurize(prompt: Prompt) -> Features:
     """The features of a prompt; its cost is bounded, however long the prompt is."""
     text = _capped(prompt)
     raw = _bytes(text)
-    hashes = _word_hashes(raw if text.isascii() else _bytes(text.lower()))
+    hashes = _hashes(raw if text.isascii() else _bytes(text.lower()))
     buckets, counts = _buckets(hashes)
     return Features(buckets, 1.0 + np.log(counts), _structure(prompt, text, raw, len(hashes)))
 
@@ -149,18 +154,32 @@ def _runs(member: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]
     return places[::2], places[1::2]
 
 
-def _word_hashes(raw: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """A hash for each word, in order: the same word has the same hash wherever it stands."""
-    starts, ends = _runs(_IS_WORD[raw])
+def _tokens(raw: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Starts and ends of the words and of every mark that is neither word nor space."""
+    kind = _KIND.take(raw)
+    cut = np.empty(len(raw) + 1, dtype=np.bool_)
+    cut[0] = cut[-1] = True
+    np.not_equal(kind[1:], kind[:-1], out=cut[1:-1])
+    cut[:-1] |= kind == _MARK
+    places = cut.nonzero()[0]
+    token = kind.take(places[:-1]) != _SPACE
+    return places[:-1][token], places[1:][token]
+
+
+def _hashes(raw: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """A hash for each token, in order: the same token has the same hash wherever it stands."""
+    if len(raw) == 0:
+        return np.empty(0, np.uint64)
+    starts, ends = _tokens(raw)
     prefix = np.zeros(len(raw) + 1, dtype=np.uint64)
-    np.cumsum(_VALUE[raw] * _POWER[: len(raw)], out=prefix[1:])
-    return (prefix[ends] - prefix[starts]) * _INVERSE[starts]
+    np.cumsum(_VALUE.take(raw) * _POWER[: len(raw)], out=prefix[1:])
+    return (prefix.take(ends) - prefix.take(starts)) * _INVERSE.take(starts)
 
 
-def _buckets(words: NDArray[np.uint64]) -> tuple[NDArray[np.uint16], NDArray[np.intp]]:
-    """Distinct buckets of words and pairs of neighbours, with their counts."""
-    pairs = words[:-1] * _PAIR_LEFT + words[1:] * _PAIR_RIGHT
-    hashes = np.concatenate((words, pairs))
+def _buckets(tokens: NDArray[np.uint64]) -> tuple[NDArray[np.uint16], NDArray[np.intp]]:
+    """Distinct buckets of tokens and pairs of neighbours, with their counts."""
+    pairs = tokens[:-1] * _PAIR_LEFT + tokens[1:] * _PAIR_RIGHT
+    hashes = np.concatenate((tokens, pairs))
     hashes ^= hashes >> _FOLD
     hashes *= _MIX
     buckets = (hashes >> _TOP).astype(np.uint16)
@@ -174,14 +193,14 @@ def _buckets(words: NDArray[np.uint64]) -> tuple[NDArray[np.uint16], NDArray[np.
     return buckets[places[:-1]], np.diff(places)
 
 
-def _structure(prompt: Prompt, text: str, raw: NDArray[np.uint8], words: int) -> NDArray[np.float64]:
-    starts, ends = _runs(_IS_DIGIT[raw])
+def _structure(prompt: Prompt, text: str, raw: NDArray[np.uint8], tokens: int) -> NDArray[np.float64]:
+    starts, ends = _runs(_IS_DIGIT.take(raw))
     longest = int((ends - starts).max()) if len(starts) else 0
     others = (
-        words,
+        tokens,
         len(starts),
         min(longest, 20),
-        len(raw) / (words + 1),
+        len(raw) / (tokens + 1),
         len(prompt.user),
         len(prompt.history),
         len(prompt.system),
@@ -193,7 +212,7 @@ def _structure(prompt: Prompt, text: str, raw: NDArray[np.uint8], words: int) ->
     )
     values = np.empty(len(STRUCTURE))
     classes = len(BYTE_CLASSES)
-    values[:classes] = np.bincount(raw, minlength=256) @ _CLASS
+    values[:classes] = np.bincount(_CLASS.take(raw), minlength=classes + 1)[:classes]
     values[classes:-1] = others
     np.log1p(values[:-1], out=values[:-1])
     values[-1] = 0.0 if prompt.max_tokens else 1.0
@@ -201,5 +220,8 @@ def _structure(prompt: Prompt, text: str, raw: NDArray[np.uint8], words: int) ->
 
 
 def _options(text: str) -> int:
-    """How many lettered options the text lists: A) B) or A. B. at the start of a line."""
-    return sum(mark in text for mark in _OPTIONS)
+    """Whether the text lists lettered options, A) or A. or (A): 1 for two or three, 2 for four."""
+    for second, fourth in _OPTIONS:
+        if second in text:
+            return 2 if fourth in text else 1
+    return 0
