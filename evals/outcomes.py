@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from sqlalchemy import Select, select
 
+from router.fitting.fit import Example
 from router.prompt import Prompt
 from router.wire import read_prompt
 from stepdown.errors import BadRequest, LedgerError
@@ -136,6 +137,18 @@ def calls_frame(ledger: Ledger, task: str) -> pd.DataFrame:
 def pairs_frame(ledger: Ledger, task: str) -> pd.DataFrame:
     """One row a request with both answers labelled; see `Outcomes.pairs`."""
     return read_outcomes(ledger, task).labelled_pairs
+
+
+def training_examples(ledger: Ledger, task: str) -> list[Example]:
+    """What a router is fitted on: a row a labelled pair, oldest first; unreadable prompts are left out."""
+    pairs = pairs_frame(ledger, task)
+    prompts = read_prompts(ledger, pairs["body"]).by_body
+    columns = (pairs[name] for name in ("body", "prompt_hash", "strong_good", "small_good", "slice"))
+    return [
+        Example(prompts[body], group, float(strong), float(small), kind)
+        for body, group, strong, small, kind in zip(*columns, strict=True)
+        if body in prompts
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ router, whose APGR is exactly 1/2. Scores are of any scale: higher means strong 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -83,9 +83,12 @@ def cost_quality_curve(scores: ArrayLike, strong_good: ArrayLike, small_good: Ar
     return weighted_curve(rows, np.ones(rows.order.size))
 
 
-def quality_at(curve: Curve, strong_share: float) -> float:
-    """Quality of one curve at a share of strong."""
-    return float(np.interp(strong_share, curve.strong_share, curve.quality))
+def quality_at(curve: Curve, strong_share: float) -> Floats:
+    """Quality at a share of strong, for each curve."""
+    points = curve.quality.shape[-1]
+    lines = zip(curve.strong_share.reshape(-1, points), curve.quality.reshape(-1, points), strict=True)
+    values = [np.interp(strong_share, share, quality) for share, quality in lines]
+    return np.asarray(values, dtype=float).reshape(curve.quality.shape[:-1])
 
 
 def curve_pgr(curve: Curve) -> Floats:
@@ -127,7 +130,7 @@ def cpt(scores: ArrayLike, strong_good: ArrayLike, small_good: ArrayLike, x: flo
 
 
 def bootstrap_curve(
-    statistics: dict[str, Callable[[Curve], Floats]],
+    statistics: Mapping[str, Callable[[Curve], Floats]],
     scores: ArrayLike,
     strong_good: ArrayLike,
     small_good: ArrayLike,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -24,43 +26,57 @@ class Writer:
     ledger: Ledger
     task: str = "default"
     numbers: count[int] = field(default_factory=lambda: count(1))
+    gathered: list[Record] | None = None
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Commit what is written in the block in one transaction, at its end."""
+        self.gathered = []
+        yield
+        records, self.gathered = self.gathered, None
+        self.ledger.append(records)
+
+    def keep(self, *records: Record) -> None:
+        """Write records, now or at the end of the block."""
+        if self.gathered is None:
+            self.ledger.append(records)
+        else:
+            self.gathered += records
 
     def request(self, prompt: str, *, kind: str | None = None, status: int = 200, **decision: Any) -> str:
         """Write a request and its decision; returns its id."""
         number = next(self.numbers)
         name, at = f"r{number:05d}", START + timedelta(minutes=number)
         body = json.dumps({"model": "stepdown", "messages": [{"role": "user", "content": prompt}]}).encode()
-        self.ledger.append(
-            [
-                Body.of(body),
-                Request(
-                    id=name,
-                    at=at,
-                    task=self.task,
-                    tenant="",
-                    conversation=None,
-                    model_asked="stepdown",
-                    stream=False,
-                    prompt_hash=prompt_hash(read_prompt(body)),
-                    body=Body.of(body).digest,
-                    reference=None,
-                    check=None,
-                    slice=kind,
-                    status=status,
-                    latency_ms=10.0,
-                ),
-                Decision(
-                    **{
-                        "request": name,
-                        "at": at,
-                        "mode": Mode.STRONG,
-                        "policy": "none",
-                        "chosen": Tier.STRONG,
-                        "reason": Reason.MODE_STRONG,
-                        **decision,
-                    }
-                ),
-            ]
+        self.keep(
+            Body.of(body),
+            Request(
+                id=name,
+                at=at,
+                task=self.task,
+                tenant="",
+                conversation=None,
+                model_asked="stepdown",
+                stream=False,
+                prompt_hash=prompt_hash(read_prompt(body)),
+                body=Body.of(body).digest,
+                reference=None,
+                check=None,
+                slice=kind,
+                status=status,
+                latency_ms=10.0,
+            ),
+            Decision(
+                **{
+                    "request": name,
+                    "at": at,
+                    "mode": Mode.STRONG,
+                    "policy": "none",
+                    "chosen": Tier.STRONG,
+                    "reason": Reason.MODE_STRONG,
+                    **decision,
+                }
+            ),
         )
         return name
 
@@ -94,7 +110,7 @@ class Writer:
                 cost_usd_micros=cost,
             )
         ]
-        self.ledger.append(records)
+        self.keep(*records)
         if good is not None:
             self.label(name, Verdict.GOOD if good else Verdict.BAD)
         return name
@@ -103,19 +119,17 @@ class Writer:
         self, call: str, verdict: Verdict, *, labeller: str = "check:exact", version: str = "1", cost: int = 0
     ) -> None:
         """Write a label."""
-        self.ledger.append(
-            [
-                Label(
-                    subject=call,
-                    labeller=labeller,
-                    version=version,
-                    at=START,
-                    verdict=verdict,
-                    score=None,
-                    evidence="",
-                    cost_usd_micros=cost,
-                )
-            ]
+        self.keep(
+            Label(
+                subject=call,
+                labeller=labeller,
+                version=version,
+                at=START,
+                verdict=verdict,
+                score=None,
+                evidence="",
+                cost_usd_micros=cost,
+            )
         )
 
     def pair(
@@ -146,8 +160,7 @@ class Writer:
             explored=True,
             propensity=0.1,
             gain=gain,
-            threshold=0.0,
-            **more,
+            **{"threshold": 0.0, **more},
         )
 
     def routed(

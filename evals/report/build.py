@@ -1,0 +1,159 @@
+"""Builds the report of a task from its ledger.
+
+Invariant: what cannot be said is named in `missing` with what it needs, and never stops the rest. The
+module reads the ledger and decides which rows each figure sees; the figures are computed by pure modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from evals.outcomes import Outcomes, Prompts, read_outcomes, read_prompts
+from evals.report import traffic
+from evals.report.curves import Parts, curves
+from evals.report.quality import audit, promise
+from evals.report.savings import Rates, bill
+from evals.report.tree import Bill, Curves, Report
+from router.fitting.fit import CALIBRATION_SHARE
+from router.fitting.splits import calibration_mask
+from router.model import RouterModel
+from stepdown.errors import ArtifactError, LedgerError, NotEnoughEvidence, SettingsError
+from stepdown.ledger import Ledger
+from stepdown.prices import price_of
+from stepdown.records import Artifact, Mode, Promotion
+from stepdown.registry import Registry
+from stepdown.settings import Settings, TaskSettings
+
+CONFIDENCE = 0.95
+T = TypeVar("T")
+
+
+def build_report(ledger: Ledger, settings: Settings, task: str, *, since: datetime | None = None) -> Report:
+    """The report of one task.
+
+    Args:
+        ledger: Where it was all written down.
+        settings: For prices and for what the task was promised.
+        task: Name of the task.
+        since: Leave out requests from before this moment. The router's fit part, and the pairs from which
+            the cost of strong is estimated, are of all time.
+
+    Raises:
+        SettingsError: The task is not declared and has no requests.
+        LedgerError: The ledger cannot be read.
+    """
+    everything = read_outcomes(ledger, task)
+    declared = settings.tasks.get(task)
+    if declared is None and everything.requests.empty:
+        known = ", ".join(settings.tasks) or "none"
+        raise SettingsError(f"task {task!r} is not declared and has no requests; declared tasks: {known}")
+    period = everything.since(since)
+    missing: list[str] = []
+    promotion = _say(missing, lambda: Registry(ledger).current(task))
+    router = _say(missing, lambda: _router(ledger, task, promotion))
+    in_route = traffic.routed(period)
+    labelled = everything.labelled_pairs
+    prompts = read_prompts(ledger, labelled["body"]) if router is not None else Prompts({}, 0)
+    rates = _rates(settings, declared)
+    _add_gaps(missing, declared or TaskSettings(), everything, in_route, router)
+    return Report(
+        task=task,
+        mode=promotion.mode.value if promotion else Mode.STRONG.value,
+        confidence=CONFIDENCE,
+        served=traffic.served(period),
+        calls=traffic.call_lines(period, CONFIDENCE),
+        bill=_bill(missing, period, everything, rates),
+        routed_bill=_bill(missing, in_route, everything, rates) if len(in_route.requests) else None,
+        audit=audit(period, CONFIDENCE) if period.requests["explored"].any() else None,
+        promise=promise(router.id, router.settings, router.summary) if router else None,
+        received=traffic.received(period, CONFIDENCE),
+        coverage=traffic.coverage(in_route.requests, CONFIDENCE) if len(in_route.requests) else None,
+        slices=traffic.slice_lines(period, CONFIDENCE),
+        curves=_say(missing, lambda: _curves(router, labelled, prompts)),
+        labelled_pairs=len(labelled),
+        labelled_prompts=int(labelled["prompt_hash"].nunique()),
+        skipped_bodies=prompts.skipped,
+        missing=tuple(dict.fromkeys(missing)),
+    )
+
+
+def _say(missing: list[str], make: Callable[[], T]) -> T | None:
+    """A figure, or None with the reason among what is missing."""
+    try:
+        return make()
+    except (NotEnoughEvidence, ArtifactError, LedgerError) as error:
+        missing.append(str(error))
+        return None
+
+
+def _bill(missing: list[str], part: Outcomes, everything: Outcomes, rates: Rates) -> Bill | None:
+    return _say(missing, lambda: bill(part, everything.pairs, rates, CONFIDENCE))
+
+
+def _rates(settings: Settings, task: TaskSettings | None) -> Rates:
+    task = task or TaskSettings()
+    strong = settings.models.get(task.strong)
+    small = settings.models.get(task.small) if task.small else None
+    return Rates(price_of(strong) if strong else None, small.usd_per_hour if small else 0.0)
+
+
+def _router(ledger: Ledger, task: str, promotion: Promotion | None) -> Artifact | None:
+    """The router in force; where none is, the newest one."""
+    registry = Registry(ledger)
+    if promotion is not None and promotion.artifact is not None:
+        return registry.artifact(promotion.artifact)
+    return registry.newest("router", task)
+
+
+def _curves(router: Artifact | None, pairs: pd.DataFrame, prompts: Prompts) -> Curves | None:
+    if router is None:
+        return None
+    model = RouterModel.from_bytes(router.content)
+    readable = pairs[pairs["body"].isin(prompts.by_body)].reset_index(drop=True)
+    parts = _parts(router, model, readable, prompts)
+    return curves(router.id, float(router.settings["epsilon"]), model.threshold, parts, CONFIDENCE)
+
+
+def _parts(router: Artifact, model: RouterModel, pairs: pd.DataFrame, prompts: Prompts) -> Parts:
+    """Part the pairs as the fit did, by the hash of the prompt; what came later is held out if it is new."""
+    asked = [prompts.by_body[body] for body in pairs["body"]]
+    pairs = pairs.assign(text=[prompt.text for prompt in asked], later=pairs["at"] > router.at)
+    share, seed = router.settings.get("calibration_share", CALIBRATION_SHARE), router.settings.get("seed", 0)
+    calibration = calibration_mask(pairs["prompt_hash"].tolist(), float(share), int(seed))
+    known = set(pairs.loc[~pairs["later"] & ~calibration, "prompt_hash"])
+    fit = pairs["prompt_hash"].isin(known)
+    logged = (pairs["policy"] == router.id) & pairs["gain"].notna()
+    scored = np.array(
+        [
+            np.nan if is_fit else float(gain) if has_gain else model.score(prompt).gain
+            for is_fit, has_gain, gain, prompt in zip(fit, logged, pairs["gain"], asked, strict=True)
+        ],
+        dtype=float,
+    )
+    held_out = pairs.assign(gain=scored)[~fit]
+    return Parts(pairs[fit & ~pairs["later"]].reset_index(drop=True), held_out.reset_index(drop=True))
+
+
+def _add_gaps(
+    missing: list[str], task: TaskSettings, everything: Outcomes, in_route: Outcomes, router: Any
+) -> None:
+    """Say what the task has yet to gather."""
+    prompts = int(everything.labelled_pairs["prompt_hash"].nunique())
+    if task.small is None:
+        missing.append(
+            "no small model is configured for this task: set tasks.NAME.small to an alias in [models]"
+        )
+    elif router is None and prompts < task.min_labels:
+        missing.append(
+            f"a router needs {task.min_labels - prompts} more labelled prompts: {prompts} of "
+            f"{task.min_labels} are labelled for both models"
+        )
+    elif router is None:
+        missing.append(f"no router was fitted yet; {prompts} prompts are labelled for both models")
+    if in_route.requests.empty:
+        missing.append("coverage and the audit need requests in mode route; there are none in this period")

@@ -1,0 +1,32 @@
+"""The report as JSON: the tree as it is, keys in a fixed order, what is undefined as null."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from evals.report.tree import Report
+
+
+def to_json(report: Report) -> bytes:
+    """The report as indented JSON, ending in a newline; the same report gives the same bytes."""
+    encoded = msgspec.json.encode(_plain(report), order="deterministic")
+    return msgspec.json.format(encoded, indent=2) + b"\n"
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name: _plain(part) for name, part in value._asdict().items()}
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,68 @@
+"""Numbers and tables as plain text. Knows nothing of reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from evals.metrics.intervals import Estimate
+from evals.report.tree import Money
+
+WIDTH = 100
+UNKNOWN = "unknown"
+
+
+def dollars(micros: float) -> str:
+    """An amount, with more digits the smaller it is."""
+    usd = micros / 1e6
+    digits = 2 if abs(usd) >= 100 or usd == 0 else 4 if abs(usd) >= 0.01 else 6
+    return f"{'-' if usd < 0 else ''}${abs(usd):,.{digits}f}"
+
+
+def money(amount: Money) -> str:
+    """An amount with its interval, and n where it was estimated."""
+    if not amount.n:
+        return dollars(amount.value)
+    return f"{dollars(amount.value)} [{dollars(amount.low)}, {dollars(amount.high)}] n={amount.n:,}"
+
+
+def percent(estimate: Estimate | None, *, signed: bool = False, n: bool = True, digits: int = 1) -> str:
+    """A share with its interval and n, in percent; `digits` are those of the interval's ends."""
+    if estimate is None or estimate.n == 0:
+        return "no data"
+    sign = "+" if signed else ""
+    ends = ", ".join(f"{100 * end:{sign}.{digits}f}" for end in (estimate.low, estimate.high))
+    if math.isnan(estimate.value):
+        return "undefined"
+    return f"{100 * estimate.value:{sign}.1f}% [{ends}]" + (f" n={estimate.n:,}" if n else "")
+
+
+def decimal(estimate: Estimate) -> str:
+    """A number near 1 with its interval."""
+    if math.isnan(estimate.value):
+        return "undefined"
+    return f"{estimate.value:.3f} [{_end(estimate.low)}, {_end(estimate.high)}]"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:
+    """Lines of a table; the first `left` columns are set left, the others right."""
+    cells = [list(header), *(list(row) for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    return [
+        "  "
+        + "  ".join(
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+
+
+def pairs(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Lines of names and values."""
+    width = max(len(name) for name, _ in rows)
+    return [f"  {name.ljust(width)}  {value}" for name, value in rows]
+
+
+def _end(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else ("-inf" if value < 0 else "inf")

@@ -1,0 +1,236 @@
+"""The report as plain text for a terminal of 100 columns: no number without its interval, n and cost."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+
+from evals.report.layout import UNKNOWN, WIDTH, decimal, dollars, money, pairs, percent, table
+from evals.report.tree import Audit, Bill, Count, Curves, Promise, Report, Served
+
+
+def render_text(report: Report) -> str:
+    """The report as lines of at most 100 columns, where names and amounts allow."""
+    sections = [
+        _head(report),
+        _served(report.served),
+        _calls(report),
+        _bill("COST AND SAVING, all decided requests", report.bill),
+        _bill("COST AND SAVING, mode route alone", report.routed_bill),
+        _quality(report),
+        _coverage(report),
+        _curves(report.curves),
+        _missing(report),
+    ]
+    return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+
+
+def _head(report: Report) -> list[str]:
+    lines = [f"STEPDOWN REPORT  task {report.task}, mode {report.mode}"]
+    if report.served:
+        start, end = (f"{at:%Y-%m-%d %H:%M}" for at in (report.served.start, report.served.end))
+        lines.append(
+            f"{start} to {end} UTC; brackets hold {report.confidence:.0%} intervals, n the rows behind them"
+        )
+    return lines
+
+
+def _served(served: Served | None) -> list[str]:
+    if served is None:
+        return ["REQUESTS", "  none in this period"]
+    rows = [
+        ("served", f"{served.requests:,} requests, {served.distinct_prompts:,} distinct prompts"),
+        ("mode", _counted(served.modes)),
+        ("reason", _counted(served.reasons)),
+        ("status", _counted(served.statuses)),
+    ]
+    if served.undecided:
+        rows.append(("no decision", f"{served.undecided:,}"))
+    return ["REQUESTS", *_wrapped_pairs(rows)]
+
+
+def _calls(report: Report) -> list[str]:
+    if not report.calls:
+        return []
+    header = ("model", "role", "calls", "failed", "tokens in", "out", "cost", "good answers")
+    rows = [
+        (
+            line.model,
+            line.role,
+            f"{line.calls:,}",
+            f"{line.failed:,}",
+            f"{line.prompt_tokens:,}",
+            f"{line.completion_tokens:,}",
+            _cost(line.cost_usd_micros, line.unpriced, line.calls - line.failed),
+            percent(line.good),
+        )
+        for line in report.calls
+    ]
+    notes = [
+        f"{sum(line.unpriced for line in report.calls):,} answered calls have no known cost "
+        "(no price or no token count): unknown, not zero."
+        if any(line.unpriced for line in report.calls)
+        else "",
+        "A call is good if all its checks say so. Excluded: "
+        f"{sum(line.unscored for line in report.calls):,} unscored calls and "
+        f"{sum(line.unlabelled for line in report.calls):,} without a label.",
+    ]
+    return ["CALLS", *table(header, rows, left=2), *_paragraphs(notes)]
+
+
+def _cost(micros: int, unpriced: int, answered: int) -> str:
+    if unpriced and unpriced == answered:
+        return UNKNOWN
+    return dollars(micros) + (f" + {unpriced:,} unknown" if unpriced else "")
+
+
+def _bill(title: str, bill: Bill | None) -> list[str]:
+    if bill is None:
+        return []
+    rows = [
+        ("always strong would have cost", money(bill.counterfactual)),
+        ("- live calls", dollars(bill.live)),
+        ("= gross saving", money(bill.gross)),
+        ("- shadow calls, to learn", dollars(bill.shadow)),
+        ("- exploration", dollars(bill.exploration)),
+        ("- escalation", dollars(bill.escalation)),
+        ("- judges and labels", dollars(bill.judge)),
+        ("- rent of the small model", dollars(bill.rent)),
+        ("= net saving", money(bill.net)),
+        ("  of always strong", percent(bill.net_share) if bill.net_share.n else _share(bill)),
+    ]
+    notes = [
+        f"{bill.requests:,} requests, of which small answered {bill.answered_small:,}. Always strong is "
+        f"{bill.method}.",
+    ]
+    if bill.excluded:
+        notes.append(f"{bill.excluded:,} requests are left out because an answer's cost is unknown.")
+    if bill.unpriced:
+        notes.append(f"{bill.unpriced:,} other calls have an unknown cost and are not on the bill.")
+    return [title, *pairs(rows), *_paragraphs(notes)]
+
+
+def _share(bill: Bill) -> str:
+    whole = bill.counterfactual.value
+    return f"{100 * bill.net.value / whole:.1f}%" if whole else "undefined"
+
+
+def _quality(report: Report) -> list[str]:
+    rows: list[tuple[str, str]] = []
+    if report.promise:
+        rows += _promised(report.promise)
+    if report.audit:
+        rows += _audited(report.audit)
+    for line in report.received:
+        excluded = f"; {line.unscored:,} unscored, {line.unlabelled:,} unlabelled"
+        rows.append((f"received from {line.model}", percent(line.good) + excluded))
+    return ["QUALITY against always strong", *_wrapped_pairs(rows)] if rows else []
+
+
+def _promised(promise: Promise) -> list[tuple[str, str]]:
+    bound = f"loss <= {100 * promise.epsilon:g}% with confidence {100 * (1 - promise.delta):g}%"
+    held = (
+        f"regrets on {promise.regrets:,} of n={promise.n:,} calibration prompts, upper bound "
+        f"{100 * promise.upper:.2f}%, coverage {100 * (promise.coverage or 0):.1f}%"
+        if promise.upper is not None and promise.n is not None and promise.regrets is not None
+        else "no certificate"
+    )
+    rows = [("promised", bound), ("certificate", held)]
+    return rows if promise.coverage else [*rows, ("coverage is 0 because", promise.reason)]
+
+
+def _audited(audit: Audit) -> list[tuple[str, str]]:
+    return [
+        ("audited", f"{audit.audited:,} of {audit.explored:,} explored requests have both answers labelled"),
+        ("always strong", percent(audit.strong)),
+        ("the policy", percent(audit.policy)),
+        ("difference", percent(audit.difference, signed=True)),
+        ("regrets", f"{audit.regrets:,}, {percent(audit.regret)}"),
+    ]
+
+
+def _coverage(report: Report) -> list[str]:
+    if report.coverage is None and not report.slices:
+        return []
+    lines = [f"COVERAGE  small answered {percent(report.coverage)} of routed requests"]
+    if not report.slices:
+        return lines
+    header = ("slice", "requests", "share", "coverage", "strong is good", "small is good")
+    rows = [
+        (
+            line.name,
+            f"{line.requests:,}",
+            f"{line.share:.1%}",
+            percent(line.coverage, digits=0),
+            percent(line.strong, digits=0),
+            percent(line.small, n=False, digits=0),
+        )
+        for line in report.slices
+    ]
+    return [*lines, *table(header, rows)]
+
+
+def _curves(curves: Curves | None) -> list[str]:
+    if curves is None:
+        return []
+    at = f"quality at {100 * curves.coverage.value:.1f}% small"
+    header = ("", at, "APGR", "CPT50", "CPT80")
+    rows = [
+        (
+            ranking.name,
+            percent(ranking.quality, n=False),
+            decimal(ranking.apgr),
+            percent(ranking.cpt50, n=False, digits=0),
+            percent(ranking.cpt80, n=False, digits=0),
+        )
+        for ranking in curves.rankings
+    ]
+    ends = [
+        ("cost-matched shuffle", percent(curves.shuffle, n=False), "", "", ""),
+        ("always strong", percent(curves.strong, n=False), "", "", ""),
+        ("always small", percent(curves.small, n=False), "", "", ""),
+    ]
+    note = (
+        f"n={curves.pairs:,} held-out pairs ({curves.calibration:,} calibration, {curves.later:,} later); "
+        f"router and baselines were fitted on {curves.fit_pairs:,} others. Mean cost of an answer: strong "
+        f"{_mean(curves.strong_usd_micros)}, small {_mean(curves.small_usd_micros)}. On these pairs the "
+        f"router gives {percent(curves.coverage, n=False)} to small and differs from always strong by "
+        f"{percent(curves.difference, signed=True, n=False)}."
+    )
+    return ["COST AND QUALITY on held-out pairs", *table(header, rows + ends), *_paragraphs([note])]
+
+
+def _mean(micros: float | None) -> str:
+    return UNKNOWN if micros is None else dollars(micros)
+
+
+def _missing(report: Report) -> list[str]:
+    notes = list(report.missing)
+    if report.skipped_bodies:
+        notes.append(
+            f"prompts that could not be read from the ledger, and were left out: {report.skipped_bodies:,}"
+        )
+    if not notes:
+        return []
+    return ["NOT SAID HERE", *(line for note in notes for line in _bullet(note))]
+
+
+def _bullet(note: str) -> list[str]:
+    return textwrap.wrap(note, WIDTH, initial_indent="  - ", subsequent_indent="    ")
+
+
+def _paragraphs(notes: Iterable[str]) -> list[str]:
+    return [f"  {line}" for note in notes if note for line in textwrap.wrap(note, WIDTH - 2)]
+
+
+def _wrapped_pairs(rows: list[tuple[str, str]]) -> list[str]:
+    width = max(len(name) for name, _ in rows)
+    lines = []
+    for name, value in rows:
+        first, *rest = textwrap.wrap(value, WIDTH - width - 4) or [""]
+        lines += [f"  {name.ljust(width)}  {first}", *(f"  {' ' * width}  {line}" for line in rest)]
+    return lines
+
+
+def _counted(counts: tuple[Count, ...]) -> str:
+    return ", ".join(f"{count.name} {count.requests:,}" for count in counts) or "none"
