@@ -157,7 +157,8 @@ def _say_what_is_assumed(
         names = {pair.answers[tier].model for pair in learning} - {None}
         click.echo(
             f"{tier.capitalize():<10} {', '.join(sorted(map(str, names))) or 'not named'}: recorded answers, "
-            f"priced at an assumed ${model.input_usd_per_million:g} in and ${model.output_usd_per_million:g} "
+            f"priced at an assumed {_price(model.input_usd_per_million)} in and "
+            f"{_price(model.output_usd_per_million)} "
             "out a million tokens."
         )
     if any(pair.answers[tier].completion_tokens is None for pair in learning for tier in Tier):
@@ -167,6 +168,10 @@ def _say_what_is_assumed(
         f"wrong, with confidence {task.confidence:.0%}."
     )
     click.echo(f"Labels     by check {task.check or 'named in each row'}.\n")
+
+
+def _price(usd: float | None) -> str:
+    return "unknown" if usd is None else f"${usd:.2f}"
 
 
 @contextmanager
@@ -205,10 +210,9 @@ def _send(service: Service, pairs: list[RecordedPair], progress: Progress, what:
 
 
 def _label(service: Service, progress: Progress, what: str) -> None:
-    before = service.labelled()
     bar = progress.add_task(what, total=None)
-    made = service.wait_for_labels(lambda count: progress.update(bar, completed=count - before))
-    progress.update(bar, total=made - before, completed=made - before)
+    made = service.wait_for_labels(lambda count: progress.update(bar, completed=count))
+    progress.update(bar, total=made, completed=made)
 
 
 def _conclude(
