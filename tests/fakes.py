@@ -149,6 +149,8 @@ class FakeModel:
                     return
         except (ConnectionError, asyncio.IncompleteReadError):
             self.closed_early += 1
+        except asyncio.CancelledError:
+            writer.transport.abort()  # the fake goes down
         finally:
             writer.transport.abort() if writer.is_closing() else writer.close()
 
