@@ -8,11 +8,13 @@ does not know who calls it or how often.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, String, and_, func, literal, select, true
@@ -93,7 +95,9 @@ def labellers(task: TaskSettings) -> list[Labeller]:
     return [_labeller(name, settings) for name, settings in task.checks.items()]
 
 
-def label_backlog(ledger: Ledger, task_name: str, task: TaskSettings, *, limit: int) -> LabelCounts:
+def label_backlog(
+    ledger: Ledger, task_name: str, task: TaskSettings, *, limit: int, deadline: float = math.inf
+) -> LabelCounts:
     """Label up to `limit` calls that have none of the label that now applies, in one transaction.
 
     Args:
@@ -101,6 +105,7 @@ def label_backlog(ledger: Ledger, task_name: str, task: TaskSettings, *, limit: 
         task_name: The task whose calls to label.
         task: Its settings, which declare the checks.
         limit: Calls in this batch; more than 1000 count as 1000.
+        deadline: Time of `CLOCK` at which the batch ends; the labels made until then are kept.
 
     Raises:
         LedgerError: The ledger refused; nothing of this batch was kept.
@@ -110,7 +115,8 @@ def label_backlog(ledger: Ledger, task_name: str, task: TaskSettings, *, limit: 
     for labeller in declared:
         batch += _without_label(ledger, task_name, task, labeller, limit - len(batch))
     batch += _undeclared(ledger, task_name, task, limit - len(batch))
-    labels = [(item, _label(ledger, item)) for item in batch]
+    in_time = takewhile(lambda _: CLOCK() < deadline, batch)
+    labels = [(item, _label(ledger, item)) for item in in_time]
     return _counts(_keep(ledger, task_name, labels))
 
 
@@ -119,13 +125,13 @@ def label_all(
 ) -> LabelCounts:
     """Label batch after batch until no task has a backlog, or the time is up.
 
-    The time is looked at between batches: what is left is found again by the next sweep.
+    What is left then is found again by the next sweep. One check more may run when the time is up.
     """
     deadline = CLOCK() + budget_s
     total = LabelCounts()
     for name, task in tasks.items():
         while CLOCK() < deadline:
-            counts = label_backlog(ledger, name, task, limit=batch)
+            counts = label_backlog(ledger, name, task, limit=batch, deadline=deadline)
             total += counts
             if not counts.labelled:
                 total += LabelCounts(waiting=count_waiting(ledger, name, task))

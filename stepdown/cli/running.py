@@ -27,7 +27,8 @@ def up(path: str | None, **options: Any) -> None:
     settings = load_settings(path, overrides=_overrides(**options))
     if not settings.models:
         raise SettingsError("no model is declared; give --strong MODEL, or [models.strong] in stepdown.toml")
-    from stepdown.supervisor import supervise, up_children
+    from stepdown.processes import up_children
+    from stepdown.supervisor import supervise
 
     resolved = write_settings(settings)
     sys.exit(supervise(up_children(resolved, settings)))
@@ -45,11 +46,12 @@ def proxy(settings: Settings) -> None:
 @click.command()
 @settings_option
 @click.option("--beat", "with_beat", is_flag=True, help="Run the schedule in this worker too.")
-def worker(settings: Settings, with_beat: bool) -> None:
+@click.option("--queue", "queues", multiple=True, help="Queue to work on, labels or fits; both if unset.")
+def worker(settings: Settings, with_beat: bool, queues: tuple[str, ...]) -> None:
     """Start a worker alone."""
     from workers.run import run_worker
 
-    run_worker(settings, beat=with_beat)
+    run_worker(settings, beat=with_beat, queues=queues)
 
 
 @click.command()

@@ -1,0 +1,104 @@
+"""When to fit a router, and what a fitted one changes: the rules by which a task steps down, and up again.
+
+Invariant: a task goes to the small model only on a certificate that allows it, and a new certificate
+that allows nothing takes it back. Pure: it knows nothing of ledgers and fits nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from stepdown.records import Artifact, Mode, Promotion
+from stepdown.settings import TaskSettings
+
+AUTO = "auto"
+ACTOR = "auto"
+GROWTH = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A promotion to be made: what is to be in force, why, and the numbers that justify it."""
+
+    mode: Mode
+    artifact: str | None
+    reason: str
+    evidence: Mapping[str, Any]
+
+
+class Promise(NamedTuple):
+    """Quality loss <= epsilon with confidence 1 - delta: another one calls for another fit."""
+
+    epsilon: float
+    delta: float
+
+
+def why_not_fit(task: TaskSettings, pairs: int, newest: Artifact | None) -> str | None:
+    """Why no router is to be fitted now, or None where one is.
+
+    Args:
+        task: The task's settings.
+        pairs: Distinct prompts with both answers labelled.
+        newest: The task's newest router.
+    """
+    if task.small is None:
+        return "no small model is configured"
+    if pairs < task.min_labels:
+        return f"{pairs} prompts are labelled for both models, min_labels is {task.min_labels}"
+    if newest is None or promise_of(task) != _promise_kept(newest):
+        return None
+    before = int(newest.settings.get("pairs", 0))
+    if pairs < before * GROWTH:
+        return f"{pairs} prompts are labelled for both models, the newest router knew {before}"
+    return None
+
+
+def promise_of(task: TaskSettings) -> Promise:
+    """The bound that the task's settings ask for."""
+    return Promise(task.max_quality_loss, round(1 - task.confidence, 12))
+
+
+def next_step(task: TaskSettings, current: Promotion | None, newest: Artifact | None) -> Step | None:
+    """The promotion that the evidence calls for, or None.
+
+    A router counts once: one that is older than the promotion in force was there when that was made,
+    and a person may have decided against it.
+
+    Args:
+        task: The task's settings.
+        current: The promotion in force.
+        newest: The task's newest router; its summary has the `certificate`.
+    """
+    if task.promotion != AUTO or task.small is None:
+        return None
+    mode = current.mode if current else Mode.STRONG
+    if mode is Mode.STRONG:
+        if current is not None and current.actor != ACTOR:
+            return None  # a person put the task on strong, and only a person takes it off
+        return Step(Mode.SHADOW, None, f"small model {task.small!r} is configured", {})
+    if newest is None or (current is not None and newest.at <= current.at):
+        return None
+    certificate = newest.summary["certificate"]
+    if certificate["coverage"] > 0:
+        return _to_route(current, newest)
+    if mode is Mode.ROUTE:
+        reason = f"the newest router certifies nothing: {certificate['reason']}"
+        return Step(Mode.SHADOW, None, reason, newest.summary)
+    return None
+
+
+def _promise_kept(router: Artifact) -> Promise:
+    return Promise(router.settings["epsilon"], router.settings["delta"])
+
+
+def _to_route(current: Promotion | None, newest: Artifact) -> Step | None:
+    if current is not None and (current.mode, current.artifact) == (Mode.ROUTE, newest.id):
+        return None
+    promise, coverage = _promise_kept(newest), newest.summary["certificate"]["coverage"]
+    reason = (
+        f"certified: quality loss <= {promise.epsilon:g} with confidence {1 - promise.delta:g}, "
+        f"coverage {coverage:.1%}"
+    )
+    return Step(Mode.ROUTE, newest.id, reason, newest.summary)

@@ -1,0 +1,100 @@
+"""Fits a task's router when there are labels enough, keeps it, and puts it in force where that is allowed.
+
+Invariant: each of the steps is found in the ledger when it has been done, so that a fit killed at any
+point is taken up where it was left. The module does not know how a router is fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evals.outcomes import pairs_frame, training_examples
+from evals.promotion import ACTOR, Step, next_step, promise_of, why_not_fit
+from router.fitting.fit import Example, fit_router
+from stepdown import __version__
+from stepdown.errors import NotEnoughEvidence
+from stepdown.ids import digest
+from stepdown.ledger import Ledger
+from stepdown.records import Artifact
+from stepdown.registry import Registry
+from stepdown.settings import TaskSettings
+
+ROUTER = "router"
+SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Refit:
+    """What one look at a task did.
+
+    Attributes:
+        router: Id of the router that was fitted, or None.
+        why_not: Why none was fitted, or None.
+        step: The promotion that was made, or None.
+    """
+
+    router: str | None
+    why_not: str | None
+    step: Step | None
+
+
+def refit(ledger: Ledger, task_name: str, task: TaskSettings) -> Refit:
+    """Fit a router if it is time to, and promote what the evidence calls for.
+
+    Raises:
+        LedgerError: The ledger refused.
+        ArtifactError: The newest router is corrupt.
+    """
+    registry = Registry(ledger)
+    router, why_not = _fit_if_due(ledger, registry, task_name, task)
+    step = _promote(registry, task_name, task)
+    return Refit(router.id if router else None, why_not, step)
+
+
+def _fit_if_due(
+    ledger: Ledger, registry: Registry, task_name: str, task: TaskSettings
+) -> tuple[Artifact | None, str | None]:
+    pairs = int(pairs_frame(ledger, task_name)["prompt_hash"].nunique())
+    if why_not := why_not_fit(task, pairs, registry.newest(ROUTER, task_name)):
+        return None, why_not
+    examples = training_examples(ledger, task_name)
+    wanted = promise_of(task)
+    try:
+        fitted = fit_router(
+            examples, epsilon=wanted.epsilon, delta=wanted.delta, seed=SEED, min_labels=task.min_labels
+        )
+    except NotEnoughEvidence as error:
+        return None, str(error)
+    router = registry.keep(
+        ROUTER,
+        task_name,
+        fitted.model.to_bytes(),
+        parents=(_name_of(examples),),
+        settings={**fitted.settings, "seed": SEED, "pairs": pairs, "code_version": __version__},
+        summary=fitted.summary(),
+    )
+    return router, None
+
+
+def _name_of(examples: Sequence[Example]) -> str:
+    """A hash that names the labelled prompts that a router was fitted on."""
+    lines = sorted(f"{e.group} {e.strong_good:g} {e.small_good:g}" for e in examples)
+    return digest("\n".join(lines).encode("utf-8", "surrogatepass"))
+
+
+def _promote(registry: Registry, task_name: str, task: TaskSettings) -> Step | None:
+    current = registry.current(task_name)
+    step = next_step(task, current, registry.newest(ROUTER, task_name))
+    if step is None:
+        return None
+    promoted = registry.promote(
+        task_name,
+        mode=step.mode,
+        artifact=step.artifact,
+        actor=ACTOR,
+        reason=step.reason,
+        evidence=step.evidence,
+        after=current.sequence if current else 0,
+    )
+    return step if promoted else None  # somebody else was first, and the next look sees what they did

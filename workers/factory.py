@@ -1,0 +1,112 @@
+"""Makes the Celery app: one app for both brokers, configured so that a killed worker costs nothing.
+
+Invariant: nothing here reads the environment or opens a connection; the settings decide everything.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from kombu.entity import Exchange, Queue
+
+from stepdown.heartbeat import EVERY_S
+from stepdown.settings import Settings
+from workers import folder
+from workers.names import FIT, FITS, HEARTBEAT, LABELS, QUEUE_OF, QUEUES, REPORT, SWEEP
+from workers.tasks import register
+
+GRACE_S = 60.0
+
+
+def create_celery(settings: Settings) -> Celery:
+    """The Celery app for these settings, its tasks registered."""
+    app = Celery("stepdown", set_as_current=False)
+    app.conf.update(_reliability(settings), **_routing(), **_quiet(), **_broker(settings))
+    app.conf.beat_schedule = schedule(settings)
+    app.conf.beat_scheduler = "celery.beat:Scheduler"  # keeps no file: what is due, the ledger says
+    register(app, settings)
+    return app
+
+
+def hard_limit_s(settings: Settings) -> float:
+    """Seconds after which a task is killed."""
+    return settings.worker.soft_limit_s + GRACE_S
+
+
+def schedule(settings: Settings) -> dict[str, dict[str, Any]]:
+    """What is sent, how often and where to; a hint that is not taken before the next one lapses."""
+    worker = settings.worker
+    entries = {
+        SWEEP: (SWEEP, worker.label_every_s, LABELS),
+        FIT: (FIT, worker.fit_every_s, FITS),
+        REPORT: (REPORT, worker.report_every_s, FITS),
+        **{f"{HEARTBEAT}.{queue}": (HEARTBEAT, EVERY_S, queue) for queue in QUEUES},
+    }
+    return {
+        name: {
+            "task": task,
+            "schedule": every_s,
+            "args": (queue,) if task == HEARTBEAT else (),
+            "options": {"queue": queue, "expires": max(every_s, EVERY_S)},
+        }
+        for name, (task, every_s, queue) in entries.items()
+    }
+
+
+def _reliability(settings: Settings) -> dict[str, Any]:
+    # A message taken by a killed worker comes back after this time; until then the schedule's next
+    # hint has done its work. It must be longer than any task, or tasks would run twice at once.
+    visibility = {"visibility_timeout": 2 * hard_limit_s(settings)}
+    return {
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "worker_prefetch_multiplier": 1,
+        "task_soft_time_limit": settings.worker.soft_limit_s,
+        "task_time_limit": hard_limit_s(settings),
+        "task_ignore_result": True,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "result_accept_content": ["json"],
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "result_backend_transport_options": visibility,
+        **visibility,
+    }
+
+
+def _routing() -> dict[str, Any]:
+    # The default exchange has no table of bindings that could get lost.
+    direct = Exchange("", type="direct")  # type: ignore[no-untyped-call]
+    return {
+        "task_queues": [Queue(name, direct, routing_key=name) for name in QUEUES],  # type: ignore[no-untyped-call]
+        "task_default_queue": LABELS,
+        "task_default_exchange": "",
+        "task_create_missing_queues": False,
+        "task_routes": {name: {"queue": queue} for name, queue in QUEUE_OF.items()},
+    }
+
+
+def _quiet() -> dict[str, Any]:
+    return {
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "worker_enable_remote_control": False,
+        "worker_send_task_events": False,
+        "task_send_sent_event": False,
+        "timezone": "UTC",
+        "enable_utc": True,
+    }
+
+
+def _broker(settings: Settings) -> dict[str, Any]:
+    visibility = {"visibility_timeout": 2 * hard_limit_s(settings)}
+    if settings.worker.broker:
+        options = {**visibility, "health_check_interval": 10, "socket_keepalive": True}
+        return {"broker_url": settings.worker.broker, "broker_transport_options": options}
+    return {
+        "broker_url": "filesystem://localhost",
+        "broker_transport": folder.TRANSPORT,
+        "broker_transport_options": {**visibility, **folder.transport_options(settings.broker_folder)},
+    }
