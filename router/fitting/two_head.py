@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 Floats = NDArray[np.float64]
 GOOD = 0.5
@@ -84,7 +85,9 @@ class TwoHeadClassifier(BaseEstimator):  # type: ignore[misc]
         X, checked = validate_data(self, X, y, accept_sparse="csr", multi_output=True, dtype=np.float64)
         labels = np.asarray(checked, dtype=np.float64).reshape(len(checked), -1) >= GOOD
         numbers = _shuffled(len(labels), self.folds, self.seed) if fold is None else np.asarray(fold)
-        heads = [_fit_head(X, label, numbers, self.strengths) for label in labels.T]
+        # One thread: the vectors are too short to share, and idle threads spin on a busy machine.
+        with threadpool_limits(limits=1):
+            heads = [_fit_head(X, label, numbers, self.strengths) for label in labels.T]
         self.coef_ = np.array([head.line.coef for head in heads])
         self.intercept_ = np.array([head.line.intercept for head in heads])
         self.oof_proba_ = sigmoid(np.column_stack([head.oof for head in heads]))
@@ -121,6 +124,7 @@ class TwoHeadClassifier(BaseEstimator):  # type: ignore[misc]
         tags.input_tags.sparse = True
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
+        tags.target_tags.single_output = False
         tags.target_tags.two_d_labels = True
         return tags
 
@@ -170,15 +174,21 @@ def _constant(good: NDArray[np.bool_], columns: int) -> Line:
 
 
 def _platt(logits: Floats, good: NDArray[np.bool_]) -> tuple[float, float]:
-    """Slope and offset of Platt scaling; a slope below 0 would turn the head's ranking round, so 0."""
+    """Slope and offset of Platt scaling, with the smoothed targets of Platt (1999), section 2.2.
+
+    A slope below 0 would turn the head's ranking round: it means that nothing was learnt, and becomes 0.
+    """
     spread = float(logits.std())
-    if spread < 1e-9:
-        return 0.0, _constant(good, 0).intercept
-    regression = LogisticRegression(C=1e3).fit(logits[:, None] / spread, good)
-    slope = float(regression.coef_[0, 0]) / spread
-    if slope <= 0:
-        return 0.0, _constant(good, 0).intercept
-    return slope, float(regression.intercept_[0])
+    if spread > 1e-9:
+        positive, n = int(good.sum()), len(good)
+        target = np.where(good, (positive + 1) / (positive + 2), 1 / (n - positive + 2))
+        rows, kinds = np.tile(logits[:, None] / spread, (2, 1)), np.repeat([True, False], n)
+        weights = np.concatenate((target, 1 - target))
+        regression = LogisticRegression(C=1e3).fit(rows, kinds, sample_weight=weights)
+        slope = float(regression.coef_[0, 0]) / spread
+        if slope > 0:
+            return slope, float(regression.intercept_[0])
+    return 0.0, _constant(good, 0).intercept
 
 
 def log_loss(good: NDArray[np.bool_], p: Floats) -> float:
