@@ -12,7 +12,7 @@ from kombu.entity import Exchange, Queue
 
 from stepdown.heartbeat import EVERY_S
 from stepdown.settings import Settings
-from workers import folder
+from workers import folder, redis
 from workers.names import FIT, FITS, HEARTBEAT, LABELS, QUEUE_OF, QUEUES, REPORT, SWEEP
 from workers.tasks import register
 
@@ -104,7 +104,9 @@ def _broker(settings: Settings) -> dict[str, Any]:
     visibility = {"visibility_timeout": 2 * hard_limit_s(settings)}
     if settings.worker.broker:
         options = {**visibility, "health_check_interval": 10, "socket_keepalive": True}
-        return {"broker_url": settings.worker.broker, "broker_transport_options": options}
+        ours = settings.worker.broker.startswith(("redis://", "rediss://"))
+        transport = {"broker_transport": redis.TRANSPORT} if ours else {}
+        return {"broker_url": settings.worker.broker, "broker_transport_options": options, **transport}
     return {
         "broker_url": "filesystem://localhost",
         "broker_transport": folder.TRANSPORT,
