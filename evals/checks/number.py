@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import ClassVar
 
@@ -12,13 +11,17 @@ from evals.checks.outcome import Outcome, Subject, judged
 from evals.checks.text import reference_text
 from stepdown.errors import CheckError
 
-NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+|(?<=\d))(?:[eE][-+]?\d+)?(?![\d])")
+NUMBER = re.compile(
+    r"(?<![\w.])[-+]?[$€£]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+|(?<=\d))(?:[eE][-+]?\d+)?(?![\d])"
+)
+NOT_DIGITS = re.compile("[,$€£]")
 MARKER = re.compile(r"(?i)(?:####|\banswer\b(?:\s+is)?\s*:?|\\boxed\{)")
 
 
 def numbers_in(text: str) -> list[float]:
-    """All numbers of a text in order; thousands commas are understood."""
-    return [float(m.group().replace(",", "")) for m in NUMBER.finditer(text)]
+    """All numbers of a text in order; thousands commas, money signs and U+2212 are understood."""
+    plain = text.replace("\N{MINUS SIGN}", "-")
+    return [float(NOT_DIGITS.sub("", m.group())) for m in NUMBER.finditer(plain)]
 
 
 def answered_number(text: str) -> float | None:
@@ -62,5 +65,5 @@ class Number(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         wanted, got = references[0], answered_number(subject.text)
         if got is None:
             return judged(False, f"no number in the answer, wanted {wanted:g}")
-        equal = math.isclose(got, wanted, rel_tol=self.relative, abs_tol=self.absolute)
+        equal = got == wanted or abs(got - wanted) <= max(self.absolute, self.relative * abs(wanted))
         return judged(equal, f"got {got:g}, wanted {wanted:g}")

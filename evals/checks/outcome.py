@@ -54,16 +54,19 @@ class Check(Protocol):
         ...
 
 
+EVIDENCE_CHARS = 500
+
+
 def judged(good: bool, evidence: str) -> Outcome:
     """The outcome of a comparison."""
-    return Outcome(Verdict.GOOD if good else Verdict.BAD, float(good), evidence)
+    return Outcome(Verdict.GOOD if good else Verdict.BAD, float(good), evidence[:EVIDENCE_CHARS])
 
 
 def unscored(evidence: str) -> Outcome:
     """The outcome of a failure to label."""
-    return Outcome(Verdict.UNSCORED, None, evidence)
+    return Outcome(Verdict.UNSCORED, None, evidence[:EVIDENCE_CHARS])
 
 
 def graded(score: float, evidence: str) -> Outcome:
     """The outcome of a comparison in parts: good only where every part is right."""
-    return Outcome(Verdict.GOOD if score == 1.0 else Verdict.BAD, score, evidence)
+    return Outcome(Verdict.GOOD if score == 1.0 else Verdict.BAD, score, evidence[:EVIDENCE_CHARS])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sqlite3
 from collections import Counter
 from typing import Any, ClassVar
@@ -14,6 +15,9 @@ from evals.checks.outcome import Outcome, Subject, graded, judged
 from evals.checks.text import unfenced
 from stepdown.errors import CheckError
 
+# What SQLite's driver raises for text that is not one query: ValueError for a null or half a character.
+UNUSABLE = (sqlite3.Error, sqlite3.Warning, ValueError)
+
 
 def _reference_json(subject: Subject) -> Any:
     reference = subject.reference
@@ -23,6 +27,13 @@ def _reference_json(subject: Subject) -> Any:
         return json.loads(reference)
     except ValueError as error:
         raise CheckError(f"reference {reference[:200]!r} is not JSON: {error}") from error
+
+
+def _answered_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return json.loads(unfenced(text))
 
 
 class Json(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,8 +63,8 @@ class Json(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def __call__(self, subject: Subject, /) -> Outcome:
         """Label one answer."""
         try:
-            got = json.loads(unfenced(subject.text))
-        except ValueError as error:
+            got = _answered_json(subject.text)
+        except (ValueError, RecursionError) as error:
             return judged(False, f"not JSON: {error}")
         wanted = _reference_json(subject)
         if wanted is None:
@@ -72,14 +83,14 @@ class Json(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         wrong = [n for n in names if n not in got or not self._equal(got[n], wanted[n])]
         if self.fields is None:
             wrong += sorted(set(got) - set(wanted))
-        score = max(0.0, 1 - len(wrong) / len(names)) if names else 1.0
+        score = max(0.0, 1 - len(wrong) / len(names)) if names else float(not wrong)
         return graded(score, f"wrong fields {wrong!r}" if wrong else "all fields equal")
 
     def _equal(self, got: Any, wanted: Any) -> bool:
         if isinstance(wanted, bool) or isinstance(got, bool):
             return got is wanted
         if isinstance(wanted, int | float) and isinstance(got, int | float):
-            return math.isclose(got, wanted, rel_tol=self.tolerance, abs_tol=1e-9)
+            return got == wanted or _close(got, wanted, self.tolerance)
         if isinstance(wanted, str) and isinstance(got, str) and self.ignore_case:
             return got.strip().casefold() == wanted.strip().casefold()
         if isinstance(wanted, list) and isinstance(got, list):
@@ -87,6 +98,13 @@ class Json(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if isinstance(wanted, dict) and isinstance(got, dict):
             return got.keys() == wanted.keys() and all(self._equal(got[k], wanted[k]) for k in wanted)
         return bool(got == wanted)
+
+
+def _close(got: float, wanted: float, tolerance: float) -> bool:
+    try:
+        return math.isclose(got, wanted, rel_tol=tolerance, abs_tol=1e-9)
+    except OverflowError:  # an integer beyond all floats
+        return False
 
 
 class SqlReference(msgspec.Struct, frozen=True):
@@ -100,7 +118,9 @@ class Sql(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """The answered query returns what the reference query returns, on a database in memory.
 
     The query runs under SQLite's authorizer, which allows reading tables and calling functions and
-    nothing else (no ATTACH, no PRAGMA, no writes, no extensions), with a limit on its steps.
+    nothing else (no ATTACH, no PRAGMA, no writes, no extensions), with a limit on its steps. The
+    reference comes from outside too: its setup may write to its own database and to nothing else. Rows
+    must come in order where the reference query ends in an ORDER BY of its own.
 
     Attributes:
         max_steps: Virtual-machine instructions after which a query is stopped.
@@ -121,29 +141,47 @@ class Sql(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         try:
             reference = msgspec.convert(_reference_json(subject), SqlReference)
             wanted = self._rows(reference.setup, reference.query)
-        except (msgspec.ValidationError, sqlite3.Error) as error:
+        except (msgspec.ValidationError, *UNUSABLE) as error:
             raise CheckError(f"reference is not {{setup, query}} that SQLite can run: {error}") from error
         try:
             got = self._rows(reference.setup, unfenced(subject.text))
-        except (sqlite3.Error, sqlite3.Warning) as error:
+        except UNUSABLE as error:
             return judged(False, f"query failed: {error}")
-        if " order by " in f" {reference.query.lower()} ":
+        if _ordered(reference.query):
             return judged(got == wanted, f"{len(got)} rows, wanted {len(wanted)} in order")
         return judged(Counter(got) == Counter(wanted), f"{len(got)} rows, wanted {len(wanted)}")
 
     def _rows(self, setup: str, query: str) -> list[tuple[Any, ...]]:
         connection = sqlite3.connect(":memory:")
         try:
-            connection.executescript(setup)
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1_000_000)
-            connection.set_authorizer(_read_only)
             connection.set_progress_handler(lambda: 1, self.max_steps)
-            rows = connection.execute(query).fetchmany(self.max_rows + 1)
+            connection.set_authorizer(_own_database)
+            connection.executescript(setup)
+            connection.set_authorizer(_read_only)
+            cursor = connection.execute(query)
+            if cursor.description is None:
+                raise sqlite3.ProgrammingError("it is no query")
+            rows = cursor.fetchmany(self.max_rows + 1)
         finally:
             connection.close()
         if len(rows) > self.max_rows:
             raise sqlite3.OperationalError(f"more than {self.max_rows} rows")
         return rows
+
+
+def _ordered(query: str) -> bool:
+    """Whether a query has an ORDER BY outside of all parentheses."""
+    outer, depth = [], 0
+    for character in query:
+        depth += (character == "(") - (character == ")")
+        outer.append(character if depth == 0 else " ")
+    return re.search(r"(?i)\border\s+by\b", "".join(outer)) is not None
+
+
+def _own_database(action: int, *_: Any) -> int:
+    outside = {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_PRAGMA}
+    return sqlite3.SQLITE_DENY if action in outside else sqlite3.SQLITE_OK
 
 
 def _read_only(action: int, *_: Any) -> int:

@@ -11,7 +11,7 @@ import msgspec
 from evals.checks.outcome import Outcome, Subject, judged
 from stepdown.errors import CheckError
 
-FENCE = re.compile(r"```[\w+-]*\n?(.*?)```", re.DOTALL)
+FENCE = re.compile(r"```(?:[\w+-]*[ \t]*\r?\n)?(.*?)```", re.DOTALL)
 
 
 def unfenced(text: str) -> str:
@@ -69,8 +69,8 @@ class Exact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The answer names the one option that the reference names.
 
-    An option counts where it stands as a word of its own. After the last `answer` marker the first
-    option named counts; without a marker an answer that names several options is wrong.
+    An option counts where it stands as a word of its own. The first option after the last `answer`
+    marker counts; where none follows one, an answer that names several options is wrong.
 
     Attributes:
         options: The options, letters or words.
@@ -83,8 +83,8 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ignore_case: bool | None = None
 
     def __post_init__(self) -> None:
-        if len(set(self.options)) < 2:
-            raise ValueError(f"options {self.options!r} must name at least two different options")
+        if len({self._key(option) for option in self.options}) < max(2, len(self.options)):
+            raise ValueError(f"options {self.options!r} must be at least two, and all different")
 
     @property
     def needs_reference(self) -> bool:
@@ -99,19 +99,24 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         named = self._named(subject.text)
         return judged(named == [wanted], f"named {named!r}, wanted {wanted!r}")
 
+    @property
+    def _folds(self) -> bool:
+        return self.ignore_case if self.ignore_case is not None else min(map(len, self.options)) > 1
+
+    def _key(self, option: str) -> str:
+        return option.casefold() if self._folds else option
+
     def _named(self, text: str) -> list[str]:
-        fold = self.ignore_case if self.ignore_case is not None else min(map(len, self.options)) > 1
-        flags = re.IGNORECASE if fold else re.NOFLAG
-        ranked = "|".join(re.escape(o) for o in sorted(self.options, key=len, reverse=True))
-        pattern = re.compile(rf"(?<!\w)({ranked})(?!\w)", flags)
-        by_key = {(o.casefold() if fold else o): o for o in self.options}
+        ranked = sorted(self.options, key=len, reverse=True)
+        pattern = "|".join(f"({re.escape(option)})" for option in ranked)
+        word = re.compile(rf"(?<!\w)(?:{pattern})(?!\w)", re.IGNORECASE if self._folds else re.NOFLAG)
 
         def options_in(part: str) -> list[str]:
-            found = (m.casefold() if fold else m for m in pattern.findall(part))
-            return list(dict.fromkeys(by_key[m] for m in found))
+            return list(dict.fromkeys(ranked[(m.lastindex or 1) - 1] for m in word.finditer(part)))
 
-        marked = re.split(r"(?i)\banswer(?:\s+is)?\s*:?", text)
-        return options_in(marked[-1])[:1] if len(marked) > 1 else options_in(text)
+        *before, last = re.split(r"(?i)\banswer(?:\s+is)?\s*:?", text)
+        marked = options_in(last)[:1] if before else []
+        return marked or options_in(text)
 
 
 class Regex(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
