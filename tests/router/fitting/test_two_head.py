@@ -17,7 +17,6 @@ from router.fitting.quality import calibration_error
 from router.fitting.two_head import TwoHeadClassifier
 from router.fitting.vectors import PromptVectors
 
-
 # These two want the probabilities of one label's classes; `test_sparse_and_dense_agree` stands for them.
 NOT_ITS_SHAPE = dict.fromkeys(
     ("check_estimator_sparse_array", "check_estimator_sparse_matrix"), "a head gives one probability a row"
