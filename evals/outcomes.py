@@ -4,7 +4,7 @@ Invariant: one row a request and one row a call, however many labels a call has;
 there, or failed to label, is missing and never bad. Bodies are read only where prompts are asked for;
 one that is corrupt or gone is skipped and counted. The module does not know what is made of the tables.
 
-A call is good where every check that labelled it (`check:*`, each in its highest version) says good,
+A call is good where every check that labelled it (`check:*`, each by its newest label) says good,
 bad where one of them says bad, and unscored where one of them failed to label (whatever the others
 say: to keep such calls only where another check found them bad would tilt the sample).
 """
@@ -65,6 +65,7 @@ class _LabelRow(NamedTuple):
     subject: str
     labeller: str
     version: str
+    at: datetime
     verdict: str
     cost_usd_micros: int
 
@@ -234,20 +235,15 @@ def _with_labels(calls: pd.DataFrame, labels: Sequence[_LabelRow]) -> pd.DataFra
 
 def _verdicts(labels: Sequence[_LabelRow]) -> dict[str, str]:
     """The one verdict of each call; see the module's docstring."""
-    newest: dict[tuple[str, str], tuple[tuple[int, str], str]] = {}
+    newest: dict[tuple[str, str], tuple[datetime, str, str]] = {}
     for label in labels:
         if label.labeller.startswith(CHECK_PREFIX):
-            key, entry = (label.subject, label.labeller), (_version_key(label.version), label.verdict)
+            key, entry = (label.subject, label.labeller), (label.at, label.version, label.verdict)
             newest[key] = max(newest.get(key, entry), entry)
     by_call: dict[str, set[str]] = defaultdict(set)
-    for (subject, _), (_, verdict) in newest.items():
+    for (subject, _), (_, _, verdict) in newest.items():
         by_call[subject].add(verdict)
     return {subject: _joint(verdicts) for subject, verdicts in by_call.items()}
-
-
-def _version_key(version: str) -> tuple[int, str]:
-    """Orders "2" before "10"; versions that are not numbers come first, in text order."""
-    return (int(version), version) if version.isdecimal() else (-1, version)
 
 
 def _joint(verdicts: set[str]) -> str:

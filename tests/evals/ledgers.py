@@ -26,6 +26,7 @@ class Writer:
     ledger: Ledger
     task: str = "default"
     numbers: count[int] = field(default_factory=lambda: count(1))
+    label_numbers: count[int] = field(default_factory=lambda: count(1))
     gathered: list[Record] | None = None
 
     @contextmanager
@@ -118,13 +119,13 @@ class Writer:
     def label(
         self, call: str, verdict: Verdict, *, labeller: str = "check:exact", version: str = "1", cost: int = 0
     ) -> None:
-        """Write a label."""
+        """Write a label; each is newer than the one before."""
         self.keep(
             Label(
                 subject=call,
                 labeller=labeller,
                 version=version,
-                at=START,
+                at=START + timedelta(seconds=next(self.label_numbers)),
                 verdict=verdict,
                 score=None,
                 evidence="",

@@ -41,10 +41,11 @@ def test_a_pair_with_an_unlabelled_or_unscored_side_is_no_labelled_pair(ledger: 
     assert (len(outcomes.pairs), len(outcomes.labelled_pairs)) == (2, 0)
 
 
-def test_the_highest_version_of_a_labeller_counts_and_ten_is_higher_than_nine(ledger: Ledger) -> None:
+def test_the_newest_label_of_a_labeller_counts_whatever_its_version_is_called(ledger: Ledger) -> None:
     writer = Writer(ledger)
     call = writer.call(writer.request("one"), Tier.STRONG)
-    for version, verdict in (("10", Verdict.GOOD), ("9", Verdict.BAD), ("draft", Verdict.BAD)):
+    versions = (("broken-ff", Verdict.UNSCORED), ("2-ff", Verdict.BAD), ("1-aa", Verdict.GOOD))
+    for version, verdict in versions:
         writer.label(call, verdict, version=version)
     assert calls_frame(ledger, "default")["verdict"].tolist() == ["good"]
 
