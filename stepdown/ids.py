@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-import uuid
 from datetime import UTC, datetime
 
 _random = os.urandom
@@ -16,7 +15,8 @@ def new_id() -> str:
     milliseconds = time.time_ns() // 1_000_000
     noise = int.from_bytes(_random(10), "big")
     value = milliseconds << 80 | 0x7 << 76 | (noise >> 68) << 64 | 0b10 << 62 | noise & (1 << 62) - 1
-    return str(uuid.UUID(int=value))
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def now() -> datetime:

@@ -75,14 +75,20 @@ class GroupCommit:
         error: LedgerError | None = None
         try:
             self._ledger.append([record for records, _, _ in group for record in records])
-        except LedgerError as refused:
+        except Exception as refused:  # whatever a record breaks, the thread must live on
             if len(group) > 1:  # one bad record must not take its neighbours with it
                 for entry in group:
                     self._commit([entry])
                 return
-            error = refused
+            error = refused if isinstance(refused, LedgerError) else _unusable(refused)
         for _, done, loop in group:
             loop.call_soon_threadsafe(_settle, done, error)
+
+
+def _unusable(error: Exception) -> LedgerError:
+    unusable = LedgerError(f"the record cannot be written: {type(error).__name__}: {error}")
+    unusable.__cause__ = error
+    return unusable
 
 
 def _settle(done: asyncio.Future[None], error: LedgerError | None) -> None:

@@ -242,6 +242,27 @@ def test_sigterm_answers_what_was_begun_and_exits_with_0(tmp_path: Path, strong:
         assert count(running.ledger(), "calls") == 1
 
 
+def test_a_client_that_hangs_up_mid_stream_leaves_a_record(tmp_path: Path, strong: FakeModel) -> None:
+    strong.behaviour = lambda asked: streamed("one two three four five six", pause_s=0.2)
+    with proxy(tmp_path, strong=strong.url) as running:
+        client = OpenAI(base_url=f"{running.url}/v1", api_key="sk-x", max_retries=0)
+        answer = client.chat.completions.with_raw_response.create(
+            model="stepdown", messages=HELLO, stream=True
+        )
+        stream = answer.parse()
+        next(iter(stream))
+        stream.response.close()
+        ledger = running.ledger()
+        assert running.stop() == 0
+        name = answer.headers["x-stepdown-request-id"]
+        (call,) = calls_of(ledger, name)
+        assert request_of(ledger, name).status == 499
+        assert decision_of(ledger, name).chosen == "strong"
+        assert (call.complete, call.status) == (False, 200)
+        assert ledger.body(call.body).startswith(b"data: ")
+        assert strong.closed_early == 1
+
+
 def test_a_shadow_call_under_way_is_waited_for(tmp_path: Path, strong: FakeModel, small: FakeModel) -> None:
     small.behaviour = lambda asked: Reply(parts=plain().parts, head_after_s=1.0)
     with proxy(tmp_path, strong=strong.url, small=small.url) as running:

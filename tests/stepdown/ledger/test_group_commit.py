@@ -74,3 +74,16 @@ async def test_closing_commits_what_waits_and_refuses_what_comes_later(ledger: L
     assert kept(ledger) == 1
     with pytest.raises(LedgerError, match="closed"):
         await commits.commit([a_request()])
+
+
+async def test_a_record_that_cannot_be_written_at_all_does_not_end_the_writer(
+    ledger: Ledger, commits: GroupCommit
+) -> None:
+    good = commits.commit([a_request()])
+    bad = commits.commit([a_request(conversation="\ud800")])
+    results: list[Any] = await asyncio.gather(good, bad, return_exceptions=True)
+    assert results[0] is None
+    assert isinstance(results[1], LedgerError)
+    async with asyncio.timeout(10):
+        await commits.commit([a_request()])
+    assert kept(ledger) == 2
