@@ -15,7 +15,7 @@ from stepdown.settings import TaskSettings
 
 AUTO = "auto"
 ACTOR = "auto"
-GROWTH = 1.1
+GROWTH_PERCENT = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def why_not_fit(task: TaskSettings, pairs: int, newest: Artifact | None) -> str 
     if newest is None or promise_of(task) != _promise_kept(newest):
         return None
     before = int(newest.settings.get("pairs", 0))
-    if pairs < before * GROWTH:
+    if 100 * pairs < (100 + GROWTH_PERCENT) * before:
         return f"{pairs} prompts are labelled for both models, the newest router knew {before}"
     return None
 

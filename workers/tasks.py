@@ -40,27 +40,27 @@ def register(app: Celery, settings: Settings) -> None:
     """Register the tasks with an app."""
     ledger = LedgerPerProcess(settings.database_url)
 
-    @app.task(name=SWEEP)
+    @app.task(name=SWEEP, shared=False)
     def sweep() -> None:
         budget_s = min(SWEEP_BUDGET_S, settings.worker.soft_limit_s / 2)
         counts = label_all(ledger(), settings.tasks, batch=settings.worker.batch, budget_s=budget_s)
         if counts.labelled:
             log.info("labelled %d calls: %s", counts.labelled, counts)
 
-    @app.task(name=FIT)
+    @app.task(name=FIT, shared=False)
     def fit() -> None:
         from evals.refit import refit
 
         for name, task in settings.tasks.items():
             log.info("task %s: %s", name, refit(ledger(), name, task))
 
-    @app.task(name=REPORT)
+    @app.task(name=REPORT, shared=False)
     def report() -> None:
         from evals.report.keep import keep_report
 
         for name in settings.tasks:
             keep_report(ledger(), settings, name)
 
-    @app.task(name=HEARTBEAT)
+    @app.task(name=HEARTBEAT, shared=False)
     def heartbeat(queue: str) -> None:
         ledger().beat(worker_beat(queue))

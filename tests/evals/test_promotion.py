@@ -1,0 +1,98 @@
+"""The rules of stepping down and up, as a table of cases."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from evals.promotion import next_step, why_not_fit
+from stepdown.ids import now
+from stepdown.records import Artifact, Mode, Promotion
+from stepdown.settings import TaskSettings
+
+TASK = TaskSettings(small="small", min_labels=100)
+AT = now()
+
+
+def router(name: str, *, coverage: float = 0.4, minutes: int = 10, pairs: int = 100) -> Artifact:
+    return Artifact(
+        id=name,
+        kind="router",
+        task="t",
+        at=AT + timedelta(minutes=minutes),
+        content=b"",
+        settings={"epsilon": 0.02, "delta": 0.05, "pairs": pairs},
+        summary={"certificate": {"coverage": coverage, "reason": "2 regrets, 1 allowed"}},
+    )
+
+
+def promotion(mode: Mode, artifact: str | None = None, actor: str = "auto") -> Promotion:
+    return Promotion(
+        task="t", sequence=1, at=AT, mode=mode, artifact=artifact, actor=actor, reason="", evidence={}
+    )
+
+
+def test_strong_goes_to_shadow_as_soon_as_there_is_a_small_model() -> None:
+    step = next_step(TASK, None, None)
+    assert step is not None
+    assert (step.mode, step.artifact) == (Mode.SHADOW, None)
+
+
+def test_shadow_goes_to_route_on_a_certificate() -> None:
+    step = next_step(TASK, promotion(Mode.SHADOW), router("a"))
+    assert step is not None
+    assert (step.mode, step.artifact) == (Mode.ROUTE, "a")
+    assert step.reason == "certified: quality loss <= 0.02 with confidence 0.95, coverage 40.0%"
+
+
+def test_route_takes_a_newer_router() -> None:
+    step = next_step(TASK, promotion(Mode.ROUTE, "a"), router("b"))
+    assert step is not None
+    assert (step.mode, step.artifact) == (Mode.ROUTE, "b")
+
+
+def test_route_goes_back_to_shadow_when_the_evidence_stops_saying_so() -> None:
+    step = next_step(TASK, promotion(Mode.ROUTE, "a"), router("b", coverage=0))
+    assert step is not None
+    assert (step.mode, step.artifact) == (Mode.SHADOW, None)
+    assert "2 regrets, 1 allowed" in step.reason
+
+
+@pytest.mark.parametrize(
+    ("task", "current", "newest"),
+    [
+        (TaskSettings(), None, None),  # no small model
+        (msgspec.structs.replace(TASK, promotion="manual"), None, None),
+        (msgspec.structs.replace(TASK, promotion="manual"), promotion(Mode.SHADOW), router("a")),
+        (TASK, promotion(Mode.SHADOW), None),
+        (TASK, promotion(Mode.SHADOW), router("a", coverage=0)),
+        (TASK, promotion(Mode.ROUTE, "a"), router("a")),  # in force already
+        (TASK, promotion(Mode.SHADOW, actor="ana"), router("a", minutes=-1)),  # ana knew it
+        (TASK, promotion(Mode.ROUTE, "b", actor="ana"), router("a", minutes=-1)),
+        (TASK, promotion(Mode.STRONG, actor="ana"), router("a")),  # ana put it on strong
+    ],
+)
+def test_nothing_is_promoted_without_a_reason(
+    task: TaskSettings, current: Promotion | None, newest: Artifact | None
+) -> None:
+    assert next_step(task, current, newest) is None
+
+
+@pytest.mark.parametrize(
+    ("task", "pairs", "newest", "why"),
+    [
+        (TASK, 99, None, "99 prompts are labelled for both models, min_labels is 100"),
+        (TASK, 100, None, None),
+        (TaskSettings(), 1000, None, "no small model is configured"),
+        (TASK, 109, router("a"), "109 prompts are labelled for both models, the newest router knew 100"),
+        (TASK, 110, router("a"), None),
+        (msgspec.structs.replace(TASK, max_quality_loss=0.05), 100, router("a"), None),
+        (msgspec.structs.replace(TASK, confidence=0.9), 100, router("a"), None),
+    ],
+)
+def test_a_router_is_fitted_when_there_is_something_new_to_learn(
+    task: TaskSettings, pairs: int, newest: Artifact | None, why: str | None
+) -> None:
+    assert why_not_fit(task, pairs, newest) == why

@@ -1,0 +1,89 @@
+"""A look at a real ledger: a real fit, kept and promoted once, however often it is looked at."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from evals import refit as refit_module
+from evals.labelling import label_all
+from evals.refit import refit
+from stepdown.ledger import Ledger
+from stepdown.records import Mode
+from stepdown.registry import Registry
+from stepdown.settings import TaskSettings
+from tests.traffic import answered
+
+CHECKS = {"number": {"kind": "number"}}
+TASK = TaskSettings(small="small", min_labels=50, max_quality_loss=0.2, check="number", checks=CHECKS)
+
+
+def write_pairs(ledger: Ledger, start: int, stop: int) -> None:
+    """Sums that both models can do, and products that only strong can."""
+    for n in range(start, stop):
+        easy = n % 2
+        prompt = f"What is {n} plus one?" if easy else f"Please multiply {n} by thirteen."
+        answered(ledger, "sums", prompt, str(n), reference=str(n), shadow=str(n if easy else -1))
+    label_all(ledger, {"sums": TASK}, batch=500, budget_s=60)
+
+
+def test_a_task_steps_down_once_and_the_same_evidence_changes_nothing(ledger: Ledger) -> None:
+    registry = Registry(ledger)
+    first = refit(ledger, "sums", TASK)
+    assert first.why_not == "0 prompts are labelled for both models, min_labels is 50"
+    assert [p.mode for p in registry.history("sums")] == [Mode.SHADOW]
+    write_pairs(ledger, 0, 200)
+    second = refit(ledger, "sums", TASK)
+    assert second.router is not None
+    assert [p.mode for p in registry.history("sums")] == [Mode.SHADOW, Mode.ROUTE]
+    current = registry.current("sums")
+    assert current is not None
+    assert current.artifact == second.router
+    third = refit(ledger, "sums", TASK)
+    assert (third.router, third.step) == (None, None)
+    assert registry.revision() == 2
+
+
+def test_a_fit_that_was_killed_before_its_promotion_is_taken_up(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refit(ledger, "sums", TASK)
+    write_pairs(ledger, 0, 200)
+    with monkeypatch.context() as killed:
+        killed.setattr(refit_module, "_promote", lambda *_: None)
+        router = refit(ledger, "sums", TASK).router
+    taken_up = refit(ledger, "sums", TASK)
+    assert taken_up.router is None
+    assert taken_up.step is not None
+    assert taken_up.step.artifact == router
+
+
+def test_manual_promotion_keeps_the_router_and_leaves_the_task_alone(ledger: Ledger) -> None:
+    write_pairs(ledger, 0, 200)
+    done = refit(ledger, "sums", msgspec.structs.replace(TASK, promotion="manual"))
+    assert done.router is not None
+    kept = Registry(ledger).artifact(done.router)
+    assert kept.settings["pairs"] == 200
+    assert kept.settings["epsilon"] == 0.2
+    assert kept.parents
+    assert Registry(ledger).current("sums") is None
+
+
+def test_a_bound_that_the_labels_cannot_support_keeps_the_task_in_shadow(ledger: Ledger) -> None:
+    strict = msgspec.structs.replace(TASK, max_quality_loss=0.001)
+    refit(ledger, "sums", strict)
+    write_pairs(ledger, 0, 100)
+    done = refit(ledger, "sums", strict)
+    assert done.router is not None
+    assert done.step is None
+    current = Registry(ledger).current("sums")
+    assert current is not None
+    assert current.mode is Mode.SHADOW
+
+
+def test_too_few_readable_prompts_are_a_reason_not_an_error(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pairs(ledger, 0, 60)
+    monkeypatch.setattr(refit_module, "training_examples", lambda *_: [])
+    assert "0 distinct prompts" in (refit(ledger, "sums", TASK).why_not or "")

@@ -1,0 +1,62 @@
+"""The app's configuration: what keeps work safe is set, and set where each broker looks for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stepdown.settings import Settings, WorkerSettings
+from tests.processes import settings_in
+from workers import names
+from workers.factory import create_celery, hard_limit_s, schedule
+
+REDIS = "redis://127.0.0.1:1/3"
+
+
+@pytest.mark.parametrize("broker", [None, REDIS])
+def test_a_message_comes_back_only_after_its_task_must_have_ended(tmp_path: Path, broker: str | None) -> None:
+    conf = create_celery(settings_in(tmp_path, broker=broker)).conf
+    timeouts = {
+        conf.visibility_timeout,
+        conf.broker_transport_options["visibility_timeout"],
+        conf.result_backend_transport_options["visibility_timeout"],
+    }
+    assert len(timeouts) == 1
+    assert timeouts.pop() > conf.task_time_limit > conf.task_soft_time_limit
+
+
+@pytest.mark.parametrize("broker", [None, REDIS])
+def test_what_keeps_work_safe_is_on(tmp_path: Path, broker: str | None) -> None:
+    conf = create_celery(settings_in(tmp_path, broker=broker)).conf
+    assert conf.task_acks_late
+    assert conf.task_reject_on_worker_lost
+    assert conf.worker_prefetch_multiplier == 1
+    assert conf.task_ignore_result
+    assert conf.accept_content == ["json"]
+    assert conf.broker_connection_retry_on_startup
+    assert not conf.worker_hijack_root_logger
+
+
+def test_every_name_has_a_task_and_every_hint_a_queue(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    app = create_celery(settings)
+    assert {names.SWEEP, names.FIT, names.REPORT, names.HEARTBEAT} <= set(app.tasks)
+    for entry in schedule(settings).values():
+        assert entry["task"] in app.tasks
+        assert entry["options"]["queue"] in names.QUEUES
+        assert entry["options"]["expires"] >= entry["schedule"]
+    beaten = [e["args"][0] for e in schedule(settings).values() if e["task"] == names.HEARTBEAT]
+    assert sorted(beaten) == sorted(names.QUEUES)
+
+
+def test_messages_carry_no_payload(tmp_path: Path) -> None:
+    for entry in schedule(settings_in(tmp_path)).values():
+        assert set(entry["args"]) <= set(names.QUEUES)
+
+
+def test_making_an_app_opens_nothing(tmp_path: Path) -> None:
+    settings = Settings(home=str(tmp_path / "home"), worker=WorkerSettings(broker=REDIS))
+    create_celery(settings)
+    assert not (tmp_path / "home").exists()
+    assert hard_limit_s(settings) > settings.worker.soft_limit_s
