@@ -76,14 +76,16 @@ def as_text(found: Study, speed: Speed) -> str:
     """A result as a table; each estimate with its 95 % bootstrap interval."""
     lines = [
         f"{found.recording}: n={found.n}, {found.labels} labels in each fit, "
-        f"{found.seeds} seeds x {FOLDS} folds; strong right on {found.strong:.3f}, small on {found.small:.3f}",
+        f"{found.seeds} seeds x {FOLDS} folds; "
+        f"strong right on {found.strong:.3f}, small on {found.small:.3f}",
         f"{'':<14}" + "".join(f"{name:>24}" for name in STATISTICS),
     ]
     for name, estimates in found.scorers.items():
         cells = (f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]" for e in estimates.values())
         lines.append(f"{name:<14}" + "".join(f"{cell:>24}" for cell in cells))
     lines.append(
-        f"scoring a prompt takes {speed.router_us:.0f} µs (median of {speed.n}; p99 {speed.router_p99_us:.0f} µs), "
+        f"scoring a prompt takes {speed.router_us:.0f} µs (median of {speed.n}; "
+        f"p99 {speed.router_p99_us:.0f} µs), "
         f"{speed.ratio:.1f} times as fast as scikit-learn's TF-IDF and two regressions "
         f"({speed.sklearn_us:.0f} µs); artifact {speed.artifact_bytes / 1000:.0f} kB\n"
     )
