@@ -208,7 +208,7 @@ def _structure(prompt: Prompt, text: str, raw: NDArray[np.uint8], tokens: int) -
         text.count("```"),
         _options(text),
         "json" in prompt.needs,
-        max(prompt.max_tokens or 0, 0),
+        min(max(prompt.max_tokens or 0, 0), 10**9),
     )
     values = np.empty(len(STRUCTURE))
     classes = len(BYTE_CLASSES)

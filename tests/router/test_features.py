@@ -86,6 +86,11 @@ def test_odd_texts(text: str) -> None:
     assert np.isfinite(featurize(a_prompt(text)).structure).all()
 
 
+@pytest.mark.parametrize("limit", [-1, 0, 1, 10**400])
+def test_odd_token_limits(limit: int) -> None:
+    assert np.isfinite(featurize(a_prompt(max_tokens=limit)).structure).all()
+
+
 def test_a_huge_prompt_costs_little_and_its_ends_count() -> None:
     started = time.perf_counter()
     huge = featurize(a_prompt("first " + "filler é " * 1_200_000 + " last"))
