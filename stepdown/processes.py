@@ -30,15 +30,21 @@ def up_children(settings_file: Path | str, settings: Settings) -> list[Child]:
         settings_file: File with the resolved settings, which the children read.
         settings: The same settings.
     """
-    # A fit may rightly keep its worker from beating until the fit's own time limit ends it.
-    fits_limit_s = settings.worker.soft_limit_s + FITS_GRACE_S
-    labels = Pulse(settings.database_url, worker_beat("labels"), LABELS_LIMIT_S)
-    fits = Pulse(settings.database_url, worker_beat("fits"), fits_limit_s)
+    worker, fits = command("worker", settings_file, "--queue"), worker_pulse(settings, "fits")
+    labels = worker_pulse(settings, "labels")
     return [
         Child("proxy", command("proxy", settings_file), ready=proxy_ready(settings)),
-        _worker("worker", labels, command("worker", settings_file, "--queue", "labels", "--beat")),
-        _worker("fitter", fits, command("worker", settings_file, "--queue", "fits")),
+        _worker("worker", labels, [*worker, "labels", "--beat"]),
+        _worker("fitter", fits, [*worker, "fits"]),
     ]
+
+
+def worker_pulse(settings: Settings, queue: str) -> Pulse:
+    """The heartbeat of a queue's worker, and the age from which on it is too old."""
+    # A fit may rightly keep its worker from beating until the fit's own time limit ends it.
+    fits_limit_s = settings.worker.soft_limit_s + FITS_GRACE_S
+    limit_s = fits_limit_s if queue == "fits" else LABELS_LIMIT_S
+    return Pulse(settings.database_url, worker_beat(queue), limit_s)
 
 
 def command(name: str, settings_file: Path | str, *options: str) -> list[str]:

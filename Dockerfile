@@ -1,0 +1,33 @@
+# The image of proxy, worker, fitter and beat; compose.yaml says which runs what.
+FROM python:3.12-slim
+
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+
+RUN useradd --system --uid 10001 --create-home stepdown \
+    && install -d -o stepdown -g stepdown /var/lib/stepdown /etc/stepdown
+
+WORKDIR /opt/stepdown
+
+# One lock for all: every file is checked against its hash, development tools included.
+COPY requirements.lock ./
+RUN pip install --require-hashes -r requirements.lock
+
+COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
+COPY stepdown stepdown
+COPY router router
+COPY evals evals
+COPY distill distill
+COPY workers workers
+COPY dashboards dashboards
+RUN pip install --no-deps --no-build-isolation .
+
+USER stepdown
+WORKDIR /var/lib/stepdown
+ENV STEPDOWN_HOME=/var/lib/stepdown
+VOLUME /var/lib/stepdown
+EXPOSE 4000
+
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:4000/readyz', timeout=3)"]
+
+CMD ["stepdown", "proxy"]
