@@ -132,19 +132,22 @@ def test_named_and_refused_choices() -> None:
 
 
 probabilities = st.floats(0, 1)
-policies = st.builds(
-    TaskPolicy,
+scorers = st.builds(FixedScorer, probabilities, probabilities, st.floats(-1, 1) | st.just(-math.inf))
+capabilities = st.frozensets(st.sampled_from(["tools", "json"]))
+routed_policies = st.builds(
+    routed, scorer=scorers, capabilities=capabilities, exploration=probabilities, shadow_share=probabilities
+)
+policies = routed_policies | st.builds(
+    routed,
     mode=st.sampled_from(Mode),
-    policy=st.just("p"),
-    scorer=st.none()
-    | st.builds(FixedScorer, probabilities, probabilities, st.floats(-1, 1) | st.just(-math.inf)),
+    scorer=st.none() | scorers,
     refused=st.booleans(),
     small=st.booleans(),
-    capabilities=st.frozensets(st.sampled_from(["tools", "json"])),
-    shadow_share=probabilities,
+    capabilities=capabilities,
     exploration=probabilities,
+    shadow_share=probabilities,
 )
-prompts = st.frozensets(st.sampled_from(["tools", "json", "images"])).map(lambda needs: prompt(*needs))
+prompts = st.just(prompt()) | st.builds(prompt, st.sampled_from(["tools", "json", "images"]))
 draws = st.floats(0, 1, exclude_max=True)
 GRID = 100
 

@@ -318,7 +318,9 @@ async def test_shadow_mode_never_delays_the_client(
         response = await client.chat()
         assert response.reason == "mode_shadow"
         assert [call.role for call in calls_of(ledger, response.id)] == ["live"]
-    assert {call.role for call in calls_of(ledger, response.id)} == {"live", "shadow"}
+    calls = calls_of(ledger, response.id)
+    assert {call.role for call in calls} == {"live", "shadow"}
+    assert all(call.complete for call in calls), "the end waits for shadow calls under way"
 
 
 async def test_a_shadow_call_that_fails_is_on_record(

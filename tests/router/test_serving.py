@@ -119,6 +119,20 @@ async def test_the_official_async_client(tmp_path: Path, strong: FakeModel) -> N
             assert text == "Hello there, you. "
 
 
+def test_a_body_that_is_too_large_is_refused_and_the_connection_lives(
+    tmp_path: Path, strong: FakeModel
+) -> None:
+    with proxy(tmp_path, strong=strong.url) as running:
+        client = OpenAI(base_url=f"{running.url}/v1", api_key="sk-x", max_retries=0)
+        for _ in range(2):
+            with pytest.raises(APIStatusError, match="max_body_bytes") as refused:
+                client.chat.completions.create(
+                    model="stepdown", messages=[{"role": "user", "content": "x" * 21_000_000}]
+                )
+            assert refused.value.status_code == 413
+        client.chat.completions.create(model="stepdown", messages=HELLO)
+
+
 def test_strong_down_is_an_error_at_once(tmp_path: Path) -> None:
     with proxy(tmp_path, strong=f"http://127.0.0.1:{closed_port()}/v1") as running:
         client = OpenAI(base_url=f"{running.url}/v1", api_key="sk-x", max_retries=0)

@@ -81,9 +81,9 @@ async def test_a_record_that_cannot_be_written_at_all_does_not_end_the_writer(
 ) -> None:
     good = commits.commit([a_request()])
     bad = commits.commit([a_request(conversation="\ud800")])
-    results: list[Any] = await asyncio.gather(good, bad, return_exceptions=True)
-    assert results[0] is None
-    assert isinstance(results[1], LedgerError)
+    first, second = await asyncio.gather(good, bad, return_exceptions=True)
+    assert first is None
+    assert isinstance(second, LedgerError)
     async with asyncio.timeout(10):
         await commits.commit([a_request()])
     assert kept(ledger) == 2
