@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +12,10 @@ from evals.report.tree import Report
 
 
 def to_json(report: Report) -> bytes:
-    """The report as indented JSON, ending in a newline; the same report gives the same bytes."""
+    """The report as indented JSON, ending in a newline; the same report gives the same bytes.
+
+    NaN and the infinities, of which JSON has none, become null.
+    """
     encoded = msgspec.json.encode(_plain(report), order="deterministic")
     return msgspec.json.format(encoded, indent=2) + b"\n"
 
@@ -27,6 +29,4 @@ def _plain(value: Any) -> Any:
         return [_plain(part) for part in value]
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
     return value

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pandas as pd
-from sqlalchemy import update
+from sqlalchemy import delete, select, update
 
-from evals.outcomes import calls_frame, pairs_frame, read_outcomes, read_prompts
+from evals.outcomes import calls_frame, pairs_frame, read_outcomes, read_prompts, training_examples
 from stepdown.ledger import Body, Ledger, schema
 from stepdown.records import Mode, Reason, Role, Tier, Verdict
 from tests.evals.ledgers import Writer
@@ -27,7 +27,30 @@ def test_a_pair_is_one_row_with_both_outcomes_and_costs(ledger: Ledger) -> None:
 
 def test_other_tasks_are_left_out(ledger: Ledger) -> None:
     Writer(ledger, task="other").pair("one", True, True)
-    assert pairs_frame(ledger, "default").empty
+    outcomes = read_outcomes(ledger, "default")
+    assert [len(table) for table in (outcomes.requests, outcomes.calls, outcomes.pairs)] == [0, 0, 0]
+
+
+def test_of_two_answers_of_one_model_the_last_counts(ledger: Ledger) -> None:
+    writer = Writer(ledger)
+    request = writer.pair("one", False, True)
+    writer.call(request, Tier.STRONG, True)
+    assert pairs_frame(ledger, "default")["strong_good"].tolist() == [1.0]
+
+
+def test_training_examples_are_the_labelled_pairs_whose_prompts_can_be_read(ledger: Ledger) -> None:
+    writer = Writer(ledger)
+    writer.pair("one", True, False, kind="sums")
+    writer.pair("unlabelled", True, None)
+    lost = writer.pair("lost", True, True)
+    with ledger.writing() as connection:
+        table, requests = schema.bodies, schema.requests
+        body = select(requests.c.body).where(requests.c.id == lost).scalar_subquery()
+        connection.execute(delete(table).where(table.c.digest == body))
+    (example,) = training_examples(ledger, "default")
+    assert (example.prompt.user, example.slice) == ("one", "sums")
+    assert (example.strong_good, example.small_good) == (1.0, 0.0)
+    assert example.group == pairs_frame(ledger, "default")["prompt_hash"].iloc[0]
 
 
 def test_a_pair_with_an_unlabelled_or_unscored_side_is_no_labelled_pair(ledger: Ledger) -> None:

@@ -69,6 +69,7 @@ def test_mean_of_distinct_binary_outcomes_is_exact() -> None:
     ("both", "only_a", "only_b", "neither", "low", "high"),
     [
         (36, 12, 2, 0, 0.0569, 0.3404),  # Newcombe (1998), method 10, to the four places printed there
+        (20, 0, 0, 10, -0.0722, 0.0722),  # phi = (200 - 15) / 200; Wilson (0.488, 0.808)
         (30, 0, 0, 0, -0.1135, 0.1135),  # z² / (n + z²) on both sides
     ],
 )
