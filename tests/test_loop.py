@@ -89,14 +89,17 @@ def test_traffic_is_learnt_from_and_then_routed(service: Service, pairs: list[Re
     service.wait_for_calls()
     assert service.wait_for_labels() == 2 * LEARNING
 
-    assert service.wait_for_router(), "the bound allows routing on this traffic"
+    service.wait_for_router()
+    assert service.is_routing(), "the bound allows routing on this traffic"
     by_reason: dict[str, int] = {}
+    regrets = 0
     for i, pair in enumerate(pairs[LEARNING:]):
         text, headers = ask(client, pair, stream=i % 3 == 0)
         tier = Tier.SMALL if headers["x-stepdown-model"] == model_name(Tier.SMALL) else Tier.STRONG
         assert text == pair.answers[tier].text
-        assert tier == Tier.STRONG or pair.slice == "easy"
+        regrets += tier == Tier.SMALL and pair.slice == "hard"
         by_reason[headers["x-stepdown-reason"]] = by_reason.get(headers["x-stepdown-reason"], 0) + 1
+    assert regrets < 0.15 * ROUTED, "the bound allows 5 %, and so few requests vary around it"
     assert by_reason[Reason.ROUTED_SMALL] > 10
     assert by_reason[Reason.ROUTED_STRONG] > 10
 

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Select, func, select
 
+from router.model import RouterModel
 from stepdown.errors import StepdownError
 from stepdown.ledger import Ledger, schema
 from stepdown.records import Mode
@@ -110,14 +111,19 @@ class Service:
 
         self._wait_until("the shadow calls have ended", settled)
 
-    def wait_for_router(self) -> bool:
-        """Return when a router was fitted; whether its bound allowed the task to be routed."""
+    def wait_for_router(self) -> RouterModel:
+        """Return the task's first router, when it was fitted and, where its bound allows, is in force."""
         self._wait_until("a router is fitted", lambda: self.registry.newest("router", self.task) is not None)
         time.sleep(2 * self.settings.worker.fit_every_s)
-        if self._mode() != Mode.ROUTE:
-            return False
-        self.wait_for_mode(Mode.ROUTE)
-        return True
+        if self.is_routing():
+            self.wait_for_mode(Mode.ROUTE)
+        kept = self.registry.newest("router", self.task)
+        assert kept is not None
+        return RouterModel.from_bytes(kept.content)
+
+    def is_routing(self) -> bool:
+        """Whether the task is in mode route."""
+        return self._mode() == Mode.ROUTE
 
     def _unlabelled(self) -> int:
         calls, labels = schema.calls, schema.labels

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stepdown.errors import NotEnoughEvidence, SettingsError
+from stepdown.errors import SettingsError
 from stepdown.records import Mode, Tier
 from stepdown.settings import DEFAULT_TASK, Settings, load_settings
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from evals.replay.holdout import HeldOut
     from evals.replay.recording import RecordedPair
     from evals.replay.service import Service
+    from router.model import RouterModel
 
 DEFAULT_PRICES = {Tier.STRONG: (2.50, 10.00), Tier.SMALL: (0.15, 0.60)}
 FAST = {"label_every_s": 0.5, "fit_every_s": 1.0, "report_every_s": 3600.0}
@@ -77,8 +77,8 @@ def replay(recording: Path, path: str | None, home: Path, **options: Any) -> Non
         _say_what_is_assumed(recording, learning, held, settings)
         with Service(settings, DEFAULT_TASK) as service:
             with _progress() as progress:
-                promoted = _loop(service, learning, held, progress)
-            _conclude(service, learning, held, promoted, options["png"])
+                router = _loop(service, learning, held, progress)
+            _conclude(service, router, learning, held, options["png"])
             click.echo(f"\nThe whole took {time.monotonic() - started:.0f} s.")
             _say_how_to_connect(service, learning[0])
             if options["stay"] and sys.stdin.isatty() and sys.stdout.isatty():
@@ -185,20 +185,21 @@ def _progress() -> Iterator[Progress]:
 
 def _loop(
     service: Service, learning: list[RecordedPair], held: list[RecordedPair], progress: Progress
-) -> bool:
-    """The phases of a task's life. Returns whether the router was promoted."""
+) -> RouterModel:
+    """The phases of a task's life. Returns the router that the held-out prompts met."""
     bar = progress.add_task("strong: wait for the worker's first look", total=1)
     service.wait_for_mode(Mode.SHADOW)
     progress.update(bar, completed=1)
     _send(service, learning, progress, "shadow: strong answers, small is watched")
     _label(service, progress, "label: checks compare both answers")
     bar = progress.add_task("fit: two heads, calibration, bound", total=1)
-    promoted = service.wait_for_router()
+    router = service.wait_for_router()
+    promoted = service.is_routing()
     progress.update(bar, completed=1)
     name = "route: held-out prompts under the bound" if promoted else "shadow: the bound allows no routing"
     _send(service, held, progress, name)
     _label(service, progress, "label: what clients received")
-    return promoted
+    return router
 
 
 def _send(service: Service, pairs: list[RecordedPair], progress: Progress, what: str) -> None:
@@ -217,53 +218,24 @@ def _label(service: Service, progress: Progress, what: str) -> None:
 
 def _conclude(
     service: Service,
+    router: RouterModel,
     learning: list[RecordedPair],
     held: list[RecordedPair],
-    promoted: bool,
     png: Path | None,
 ) -> None:
     from evals.replay.holdout import evaluate, outcomes
+    from evals.replay.summary import held_out_lines, in_short
     from evals.report import build_report, render_text, write_png
-    from router.model import RouterModel
 
     task = service.settings.tasks[DEFAULT_TASK]
     report = build_report(service.ledger, service.settings, DEFAULT_TASK)
     click.echo("\n" + render_text(report))
     if png is not None:
         write_png(report, png)
-        click.echo(f"The curve is drawn in {png}.")
-    newest = service.registry.newest("router", DEFAULT_TASK)
-    if newest is None:
-        raise NotEnoughEvidence(
-            "no router could be fitted from this recording; it needs more labelled prompts"
-        )
-    router = RouterModel.from_bytes(newest.content)
+        click.echo(f"The curve is drawn in {png}.\n")
     result = evaluate(router, outcomes(learning, task), outcomes(held, task))
-    click.echo("\n".join(_held_out_lines(result, task.max_quality_loss, task.confidence, promoted)))
-
-
-def _held_out_lines(
-    result: HeldOut, max_quality_loss: float, confidence: float, promoted: bool
-) -> Iterator[str]:
-    yield f"\nHeld out: {result.strong.n} prompts the router never saw, both recorded answers labelled"
-    if result.unscored:
-        yield f"  left out                  {result.unscored} pairs that could not be labelled"
-    rows = {
-        "always strong is right": result.strong,
-        "always small is right": result.small,
-        "coverage": result.coverage,
-        "policy − always strong": result.difference,
-        "regret": result.regret,
-    }
-    for name, estimate in rows.items():
-        yield f"  {name:<25} {estimate.value:7.1%}  [{estimate.low:.1%}, {estimate.high:.1%}]"
-    kept = "kept" if result.regret.value <= max_quality_loss else "NOT kept"
-    promise = f"regret ≤ {max_quality_loss:.1%} at confidence {confidence:.0%}"
-    detail = f"{result.regrets} regrets in {result.regret.n}"
-    yield f"  {'bound':<25} {promise}: {kept} here ({detail}){'' if promoted else '; nothing was routed'}"
-    yield "  APGR, 0.5 is random [95 % by bootstrap over prompts]"
-    for name, estimate in result.apgr.items():
-        yield f"    {name:<23} {estimate.value:7.3f}  [{estimate.low:.3f}, {estimate.high:.3f}]"
+    click.echo("\n".join(held_out_lines(result, task)))
+    click.echo("\n" + "\n".join(in_short(report, result, task, service.labelled())))
 
 
 def _say_how_to_connect(service: Service, pair: RecordedPair) -> None:

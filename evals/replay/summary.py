@@ -1,0 +1,76 @@
+"""What a replay found, in lines: the held-out evaluation, and the whole in short. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from evals.replay.holdout import HeldOut
+from evals.report.layout import decimal, money, pairs, percent, table
+from evals.report.tree import Report
+from stepdown.settings import TaskSettings
+
+
+def held_out_lines(held: HeldOut, task: TaskSettings) -> Iterator[str]:
+    """The router and its baselines on prompts that it never saw."""
+    yield f"HELD OUT, {held.strong.n:,} prompts the router never saw, both recorded answers labelled"
+    yield from pairs(
+        [
+            ("always strong is right", percent(held.strong)),
+            ("always small is right", percent(held.small)),
+            ("coverage", percent(held.coverage)),
+            ("policy - always strong", percent(held.difference, signed=True)),
+            ("regret", f"{percent(held.regret)}: {held.regrets} regrets"),
+            ("bound", _verdict(held, task)),
+            ("left out", f"{held.unscored} pairs that could not be labelled"),
+        ]
+    )
+    yield from table(
+        ("APGR, 0.5 is random", "", ""),
+        [(name, decimal(estimate), f"n={estimate.n:,}") for name, estimate in held.apgr.items()],
+    )
+
+
+def in_short(report: Report, held: HeldOut | None, task: TaskSettings, labels: int) -> Iterator[str]:
+    """The few numbers that matter, each with its interval and n."""
+    yield "IN SHORT"
+    yield from pairs([*_traffic(report, labels), *_worth(report), *_bound(report, held, task)])
+
+
+def _traffic(report: Report, labels: int) -> Iterator[tuple[str, str]]:
+    if report.served is not None:
+        modes = ", ".join(f"{count.requests:,} in mode {count.name}" for count in report.served.modes)
+        yield "requests served", f"{report.served.requests:,}: {modes}"
+    yield "labels made", f"{labels:,}"
+    yield "coverage", f"{percent(report.coverage)} of routed requests answered by the small model"
+
+
+def _worth(report: Report) -> Iterator[tuple[str, str]]:
+    for name, bill in (("net saving, routed", report.routed_bill), ("net saving, whole", report.bill)):
+        if bill is not None:
+            yield name, f"{percent(bill.net_share)} of always strong's cost, {money(bill.net)}"
+    if report.audit is not None:
+        yield "quality", f"{percent(report.audit.difference, signed=True)} against always strong, audited"
+    if report.curves is not None:
+        curves = report.curves
+        others = ", ".join(f"{r.name} {r.quality.value:.1%}" for r in curves.rankings[1:])
+        yield "at equal coverage", f"router {percent(curves.policy)};"
+        yield "", f"{others}, shuffle {curves.shuffle.value:.1%}, always strong {curves.strong.value:.1%}"
+
+
+def _bound(report: Report, held: HeldOut | None, task: TaskSettings) -> Iterator[tuple[str, str]]:
+    promise = report.promise
+    if promise is None or promise.upper is None:
+        yield "bound", "nothing is promised, and nothing routed: no router is in force"
+    else:
+        yield "bound", f"regret <= {promise.epsilon:.1%} with confidence {1 - promise.delta:.0%}"
+        found = f"{promise.regrets} in n={promise.n} held-out labels"
+        yield "", f"certified: at most {promise.upper:.2%}, from {found}"
+    if held is not None:
+        yield "", _verdict(held, task)
+
+
+def _verdict(held: HeldOut, task: TaskSettings) -> str:
+    n, limit = held.regret.n, task.max_quality_loss
+    kept = "kept" if held.regret.value <= limit else "exceeded"
+    found = f"{held.regrets} regrets in n={n:,}, {limit:.1%} would be {limit * n:.1f}"
+    return f"{kept} on the held-out prompts: {found}"
