@@ -6,6 +6,7 @@ point is taken up where it was left. The module does not know how a router is fi
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from evals.outcomes import pairs_frame, training_examples
 from evals.promotion import ACTOR, Step, next_step, promise_of, why_not_fit
 from router.fitting.fit import Example, fit_router
 from stepdown import __version__
-from stepdown.errors import NotEnoughEvidence
+from stepdown.errors import ArtifactError, NotEnoughEvidence
 from stepdown.ids import digest
 from stepdown.ledger import Ledger
 from stepdown.records import Artifact
@@ -22,6 +23,8 @@ from stepdown.settings import TaskSettings
 
 ROUTER = "router"
 SEED = 0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,6 @@ def refit(ledger: Ledger, task_name: str, task: TaskSettings) -> Refit:
 
     Raises:
         LedgerError: The ledger refused.
-        ArtifactError: The newest router is corrupt.
     """
     registry = Registry(ledger)
     router, why_not = _fit_if_due(ledger, registry, task_name, task)
@@ -56,7 +58,7 @@ def _fit_if_due(
     ledger: Ledger, registry: Registry, task_name: str, task: TaskSettings
 ) -> tuple[Artifact | None, str | None]:
     pairs = int(pairs_frame(ledger, task_name)["prompt_hash"].nunique())
-    if why_not := why_not_fit(task, pairs, registry.newest(ROUTER, task_name)):
+    if why_not := why_not_fit(task, pairs, _newest(registry, task_name)):
         return None, why_not
     examples = training_examples(ledger, task_name)
     wanted = promise_of(task)
@@ -77,6 +79,15 @@ def _fit_if_due(
     return router, None
 
 
+def _newest(registry: Registry, task_name: str) -> Artifact | None:
+    """The task's newest router; a corrupt one counts as none, so that another is fitted."""
+    try:
+        return registry.newest(ROUTER, task_name)
+    except ArtifactError as error:
+        log.warning("task %s: %s", task_name, error)
+        return None
+
+
 def _name_of(examples: Sequence[Example]) -> str:
     """A hash that names the labelled prompts that a router was fitted on."""
     lines = sorted(f"{e.group} {e.strong_good:g} {e.small_good:g}" for e in examples)
@@ -85,7 +96,7 @@ def _name_of(examples: Sequence[Example]) -> str:
 
 def _promote(registry: Registry, task_name: str, task: TaskSettings) -> Step | None:
     current = registry.current(task_name)
-    step = next_step(task, current, registry.newest(ROUTER, task_name))
+    step = next_step(task, current, _newest(registry, task_name))
     if step is None:
         return None
     promoted = registry.promote(

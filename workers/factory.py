@@ -5,7 +5,7 @@ Invariant: nothing here reads the environment or opens a connection; the setting
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from celery import Celery
 from kombu.entity import Exchange, Queue
@@ -17,6 +17,24 @@ from workers.names import FIT, FITS, HEARTBEAT, LABELS, QUEUE_OF, QUEUES, REPORT
 from workers.tasks import register
 
 GRACE_S = 60.0
+
+
+class Hint(NamedTuple):
+    """What is sent every so often: the Celery task, its queue, and the name that it is about."""
+
+    task: str
+    every_s: float
+    queue: str
+    about: str | None = None
+
+    def entry(self) -> dict[str, Any]:
+        """The entry of Celery's schedule."""
+        return {
+            "task": self.task,
+            "schedule": self.every_s,
+            "args": () if self.about is None else (self.about,),
+            "options": {"queue": self.queue, "expires": max(self.every_s, EVERY_S)},
+        }
 
 
 def create_celery(settings: Settings) -> Celery:
@@ -37,21 +55,14 @@ def hard_limit_s(settings: Settings) -> float:
 def schedule(settings: Settings) -> dict[str, dict[str, Any]]:
     """What is sent, how often and where to; a hint that is not taken before the next one lapses."""
     worker = settings.worker
-    entries = {
-        SWEEP: (SWEEP, worker.label_every_s, LABELS),
-        FIT: (FIT, worker.fit_every_s, FITS),
-        REPORT: (REPORT, worker.report_every_s, FITS),
-        **{f"{HEARTBEAT}.{queue}": (HEARTBEAT, EVERY_S, queue) for queue in QUEUES},
-    }
-    return {
-        name: {
-            "task": task,
-            "schedule": every_s,
-            "args": (queue,) if task == HEARTBEAT else (),
-            "options": {"queue": queue, "expires": max(every_s, EVERY_S)},
-        }
-        for name, (task, every_s, queue) in entries.items()
-    }
+    hints = [Hint(HEARTBEAT, EVERY_S, queue, queue) for queue in QUEUES]
+    hints += [Hint(SWEEP, worker.label_every_s, LABELS)]
+    for task in settings.tasks:
+        hints += [
+            Hint(FIT, worker.fit_every_s, FITS, task),
+            Hint(REPORT, worker.report_every_s, FITS, task),
+        ]
+    return {" ".join(filter(None, (hint.task, hint.about))): hint.entry() for hint in hints}
 
 
 def _reliability(settings: Settings) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The tasks: each looks at the ledger and has the right room do what is left to do.
 
-Invariant: a task takes no payload and returns nothing, and running it twice changes nothing. What it
+Invariant: a task is given a name at most and returns nothing, and running it twice changes nothing. What it
 does is decided elsewhere; the heavy rooms are imported by the process that runs the task.
 """
 
@@ -39,6 +39,7 @@ class LedgerPerProcess:
 def register(app: Celery, settings: Settings) -> None:
     """Register the tasks with an app."""
     ledger = LedgerPerProcess(settings.database_url)
+    said: dict[str, object] = {}
 
     @app.task(name=SWEEP, shared=False)
     def sweep() -> None:
@@ -48,18 +49,19 @@ def register(app: Celery, settings: Settings) -> None:
             log.info("labelled %d calls: %s", counts.labelled, counts)
 
     @app.task(name=FIT, shared=False)
-    def fit() -> None:
+    def fit(task: str) -> None:
         from evals.refit import refit
 
-        for name, task in settings.tasks.items():
-            log.info("task %s: %s", name, refit(ledger(), name, task))
+        done = refit(ledger(), task, settings.tasks[task])
+        if done != said.get(task):  # the same reason not to fit is said once
+            log.info("task %s: %s", task, done)
+            said[task] = done
 
     @app.task(name=REPORT, shared=False)
-    def report() -> None:
+    def report(task: str) -> None:
         from evals.report.keep import keep_report
 
-        for name in settings.tasks:
-            keep_report(ledger(), settings, name)
+        keep_report(ledger(), settings, task)
 
     @app.task(name=HEARTBEAT, shared=False)
     def heartbeat(queue: str) -> None:

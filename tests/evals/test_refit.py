@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from sqlalchemy import update
 
 from evals import refit as refit_module
 from evals.labelling import label_all
 from evals.refit import refit
-from stepdown.ledger import Ledger
+from stepdown.ledger import Ledger, schema
 from stepdown.records import Mode
 from stepdown.registry import Registry
 from stepdown.settings import TaskSettings
@@ -87,3 +88,14 @@ def test_too_few_readable_prompts_are_a_reason_not_an_error(
     write_pairs(ledger, 0, 60)
     monkeypatch.setattr(refit_module, "training_examples", lambda *_: [])
     assert "0 distinct prompts" in (refit(ledger, "sums", TASK).why_not or "")
+
+
+def test_a_corrupt_router_is_replaced(ledger: Ledger) -> None:
+    write_pairs(ledger, 0, 100)
+    first = refit(ledger, "sums", TASK).router
+    artifacts = schema.artifacts
+    with ledger.writing() as connection:
+        connection.execute(update(artifacts).where(artifacts.c.id == first).values(content=b"rotten"))
+    write_pairs(ledger, 100, 104)  # too few to be a reason of their own
+    second = refit(ledger, "sums", TASK).router
+    assert second not in (None, first)

@@ -50,9 +50,10 @@ def test_every_name_has_a_task_and_every_hint_a_queue(tmp_path: Path) -> None:
     assert sorted(beaten) == sorted(names.QUEUES)
 
 
-def test_messages_carry_no_payload(tmp_path: Path) -> None:
-    for entry in schedule(settings_in(tmp_path)).values():
-        assert set(entry["args"]) <= set(names.QUEUES)
+def test_messages_carry_names_and_nothing_else(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    for entry in schedule(settings).values():
+        assert set(entry["args"]) <= {*names.QUEUES, *settings.tasks}
 
 
 def test_making_an_app_opens_nothing(tmp_path: Path) -> None:
