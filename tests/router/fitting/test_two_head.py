@@ -54,6 +54,13 @@ def test_calibration_undoes_strong_regularisation() -> None:
     assert calibration_error(y[2000:, 1], p[:, 1]) < 0.06
 
 
+def test_regularisation_is_as_strong_as_the_labels_are_noisy() -> None:
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(300, 60)) * 0.3
+    y = np.column_stack((X[:, 0] > 0, rng.random(300) < 0.5))
+    assert TwoHeadClassifier(strengths=(0.01, 30.0)).fit(X, y).strengths_.tolist() == [30.0, 0.01]
+
+
 def test_out_of_fold_probabilities_do_not_know_their_own_label() -> None:
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(120, 400)), rng.random((120, 2)) < 0.5
