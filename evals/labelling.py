@@ -98,7 +98,10 @@ def labellers(task: TaskSettings) -> list[Labeller]:
 def label_backlog(
     ledger: Ledger, task_name: str, task: TaskSettings, *, limit: int, deadline: float = math.inf
 ) -> LabelCounts:
-    """Label up to `limit` calls that have none of the label that now applies, in one transaction.
+    """Label up to `limit` calls that lack the label that now applies, in one transaction.
+
+    The oldest first, whatever check applies to them, so that what is labelled at any time is a stretch
+    of the traffic and not the kinds of query whose checks came first.
 
     Args:
         ledger: Where calls are read and labels kept.
@@ -110,11 +113,7 @@ def label_backlog(
     Raises:
         LedgerError: The ledger refused; nothing of this batch was kept.
     """
-    declared, limit = labellers(task), min(limit, MAX_BATCH)
-    batch: list[Backlog] = []
-    for labeller in declared:
-        batch += _without_label(ledger, task_name, task, labeller, limit - len(batch))
-    batch += _undeclared(ledger, task_name, task, limit - len(batch))
+    batch = _oldest(ledger, task_name, task, min(limit, MAX_BATCH))
     in_time = takewhile(lambda _: CLOCK() < deadline, batch)
     labels = [(item, _label(ledger, item)) for item in in_time]
     return _counts(_keep(ledger, task_name, labels))
@@ -139,6 +138,22 @@ def label_all(
     return total
 
 
+def first_unlabelled(ledger: Ledger, task_name: str, task: TaskSettings) -> datetime | None:
+    """When the oldest request came that has an answer for a sweep to label; None where it has none."""
+    oldest = _oldest(ledger, task_name, task, 1)
+    return oldest[0].at if oldest else None
+
+
+def _oldest(ledger: Ledger, task_name: str, task: TaskSettings, limit: int) -> list[Backlog]:
+    found = [
+        item
+        for labeller in labellers(task)
+        for item in _without_label(ledger, task_name, task, labeller, limit)
+    ]
+    found += _undeclared(ledger, task_name, task, limit)
+    return sorted(found, key=lambda item: (item.at, item.call))[:limit]
+
+
 def count_waiting(ledger: Ledger, task_name: str, task: TaskSettings) -> int:
     """Calls whose check needs a reference that neither the request nor an answer file gives."""
     needing = [labeller.name for labeller in labellers(task) if labeller.needs_reference]
@@ -152,6 +167,7 @@ def count_waiting(ledger: Ledger, task_name: str, task: TaskSettings) -> int:
 class Backlog:
     """One call to be labelled, by which check and against what."""
 
+    at: datetime
     call: str
     body: str
     prompt_hash: str
@@ -203,6 +219,7 @@ def _no_label(labeller: ColumnElement[Any], version: str) -> ColumnElement[bool]
 
 
 _COLUMNS = (
+    _r.c.at,
     _c.c.id,
     _c.c.body,
     _r.c.prompt_hash,
@@ -214,25 +231,21 @@ _COLUMNS = (
 def _without_label(
     ledger: Ledger, task_name: str, task: TaskSettings, labeller: Labeller, limit: int
 ) -> list[Backlog]:
-    if limit <= 0:
-        return []
     ready = _reference().is_not(None) if labeller.needs_reference else true()
     statement = _labelable(task_name, _COLUMNS).where(
         _check_name(task) == labeller.name, ready, _no_label(literal(labeller.labeller), labeller.version)
     )
-    return [_backlog(row, labeller) for row in ledger.rows(statement.limit(limit))]
+    return [_backlog(row, labeller) for row in ledger.rows(statement.order_by(_r.c.at).limit(limit))]
 
 
 def _undeclared(ledger: Ledger, task_name: str, task: TaskSettings, limit: int) -> list[Backlog]:
     """Calls whose caller, or answer file, named a check that the task does not declare."""
-    if limit <= 0:
-        return []
     name = _check_name(task)
     statement = _labelable(task_name, (*_COLUMNS, name.label("wanted"))).where(
         name.is_not(None), name.not_in(list(task.checks)), _no_label(literal(PREFIX).concat(name), UNDECLARED)
     )
     found = []
-    for row in ledger.rows(statement.limit(limit)):
+    for row in ledger.rows(statement.order_by(_r.c.at).limit(limit)):
         known = ", ".join(task.checks) or "none"
         error = CheckError(f"check {row.wanted!r} is not declared for task {task_name!r}; declared: {known}")
         found.append(_backlog(row, Labeller(row.wanted, UNDECLARED, error)))
@@ -240,7 +253,7 @@ def _undeclared(ledger: Ledger, task_name: str, task: TaskSettings, limit: int) 
 
 
 def _backlog(row: Row[Any], labeller: Labeller) -> Backlog:
-    return Backlog(row.id, row.body, row.prompt_hash, row.reference, row.answers_at, labeller)
+    return Backlog(row.at, row.id, row.body, row.prompt_hash, row.reference, row.answers_at, labeller)
 
 
 def _label(ledger: Ledger, item: Backlog) -> Label:

@@ -135,14 +135,14 @@ def calls_frame(ledger: Ledger, task: str) -> pd.DataFrame:
     return read_outcomes(ledger, task).calls
 
 
-def pairs_frame(ledger: Ledger, task: str) -> pd.DataFrame:
-    """One row a request with both answers labelled; see `Outcomes.pairs`."""
-    return read_outcomes(ledger, task).labelled_pairs
+def pairs_frame(ledger: Ledger, task: str, *, before: datetime | None = None) -> pd.DataFrame:
+    """One row a request with both answers labelled, and that came before a time; see `Outcomes.pairs`."""
+    pairs = read_outcomes(ledger, task).labelled_pairs
+    return pairs if before is None else pairs[pairs["at"] < before].reset_index(drop=True)
 
 
-def training_examples(ledger: Ledger, task: str) -> list[Example]:
-    """What a router is fitted on: a row a labelled pair, oldest first; unreadable prompts are left out."""
-    pairs = pairs_frame(ledger, task)
+def training_examples(ledger: Ledger, pairs: pd.DataFrame) -> list[Example]:
+    """What a router is fitted on: a row of `pairs_frame`, unreadable prompts left out."""
     prompts = read_prompts(ledger, pairs["body"]).by_body
     columns = (pairs[name] for name in ("body", "prompt_hash", "strong_good", "small_good", "slice"))
     return [

@@ -60,6 +60,16 @@ def promise_of(task: TaskSettings) -> Promise:
     return Promise(task.max_quality_loss, round(1 - task.confidence, 12))
 
 
+def share_of(delta: float, look: int) -> float:
+    """The part of delta that a task's `look`-th router is certified with; all parts add up to delta.
+
+    Args:
+        delta: Allowed probability, over all routers of the task, that a bound does not hold.
+        look: 1, 2, 3, …
+    """
+    return delta / (look * (look + 1))
+
+
 def next_step(task: TaskSettings, current: Promotion | None, newest: Artifact | None) -> Step | None:
     """The promotion that the evidence calls for, or None.
 

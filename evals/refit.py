@@ -10,8 +10,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from evals.labelling import first_unlabelled
 from evals.outcomes import pairs_frame, training_examples
-from evals.promotion import ACTOR, Step, next_step, promise_of, why_not_fit
+from evals.promotion import ACTOR, Step, next_step, promise_of, share_of, why_not_fit
 from router.fitting.fit import Example, fit_router
 from stepdown import __version__
 from stepdown.errors import ArtifactError, NotEnoughEvidence
@@ -57,14 +58,20 @@ def refit(ledger: Ledger, task_name: str, task: TaskSettings) -> Refit:
 def _fit_if_due(
     ledger: Ledger, registry: Registry, task_name: str, task: TaskSettings
 ) -> tuple[Artifact | None, str | None]:
-    pairs = int(pairs_frame(ledger, task_name)["prompt_hash"].nunique())
+    # What came after the first call without a label is labelled in part, and a part may be tilted.
+    whole = pairs_frame(ledger, task_name, before=first_unlabelled(ledger, task_name, task))
+    pairs = int(whole["prompt_hash"].nunique())
     if why_not := why_not_fit(task, pairs, _newest(registry, task_name)):
         return None, why_not
-    examples = training_examples(ledger, task_name)
-    wanted = promise_of(task)
+    examples = training_examples(ledger, whole)
+    wanted, look = promise_of(task), registry.count(ROUTER, task_name) + 1
     try:
         fitted = fit_router(
-            examples, epsilon=wanted.epsilon, delta=wanted.delta, seed=SEED, min_labels=task.min_labels
+            examples,
+            epsilon=wanted.epsilon,
+            delta=share_of(wanted.delta, look),
+            seed=SEED,
+            min_labels=task.min_labels,
         )
     except NotEnoughEvidence as error:
         return None, str(error)
@@ -73,7 +80,13 @@ def _fit_if_due(
         task_name,
         fitted.model.to_bytes(),
         parents=(_name_of(examples),),
-        settings={**fitted.settings, "seed": SEED, "pairs": pairs, "code_version": __version__},
+        settings={
+            **fitted.settings,
+            "delta": wanted.delta,
+            "look": look,
+            "pairs": pairs,
+            "code_version": __version__,
+        },
         summary=fitted.summary(),
     )
     return router, None

@@ -36,7 +36,8 @@ class Price:
 def price_of(model: ModelSettings) -> Price | None:
     """The price in the settings, else the one in litellm's own list where litellm is installed.
 
-    litellm is not imported: only its price list is read.
+    A model that is rented by the hour costs nothing a token unless its settings say so. litellm is not
+    imported: only its price list is read.
     """
     if model.input_usd_per_million is not None and model.output_usd_per_million is not None:
         cached = model.cached_usd_per_million
@@ -45,6 +46,8 @@ def price_of(model: ModelSettings) -> Price | None:
             model.input_usd_per_million if cached is None else cached,
             model.output_usd_per_million,
         )
+    if model.usd_per_hour > 0:
+        return Price(0.0, 0.0, 0.0)
     listed = _litellm_prices().get(model.model, {})
     if "input_cost_per_token" not in listed or "output_cost_per_token" not in listed:
         return None

@@ -1,4 +1,4 @@
-"""What is deployed: artifacts named by their content, and the promotions that put them in force.
+"""What is deployed: artifacts named by their content and making, and the promotions that put them in force.
 
 Invariant: the newest promotion of a task is what is in force; nothing else is. The module does not
 know how an artifact is made or what is in it.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from sqlalchemy import Row, func, select
 
 from stepdown.errors import ArtifactError, LedgerError
@@ -25,6 +26,14 @@ def _promotion(row: Row[Any]) -> Promotion:
         raise LedgerError(
             f"promotion {fields['sequence']} of task {fields['task']!r} is corrupt: {error}"
         ) from error
+
+
+def artifact_id(
+    kind: str, task: str, content: bytes, *, parents: tuple[str, ...], settings: Mapping[str, Any]
+) -> str:
+    """The name of an artifact: a hash of its content and of what made it."""
+    made_of = msgspec.json.encode([kind, task, parents, settings], order="sorted")
+    return digest(made_of + b"\x00" + content)
 
 
 class Registry:
@@ -99,9 +108,9 @@ class Registry:
         settings: Mapping[str, Any],
         summary: Mapping[str, Any],
     ) -> Artifact:
-        """Keep an artifact under the hash of its content; keeping it twice changes nothing."""
+        """Keep an artifact under the hash of its content and making; keeping it twice changes nothing."""
         artifact = Artifact(
-            id=digest(content),
+            id=artifact_id(kind, task, content, parents=parents, settings=settings),
             kind=kind,
             task=task,
             at=now(),
@@ -124,9 +133,22 @@ class Registry:
         if not found:
             raise ArtifactError(f"artifact {name!r} is not in the registry")
         fields = dict(found[0]._mapping)
-        if digest(fields["content"]) != name:
+        artifact = Artifact(**{**fields, "parents": tuple(fields["parents"])})
+        if name != artifact_id(
+            artifact.kind,
+            artifact.task,
+            artifact.content,
+            parents=artifact.parents,
+            settings=artifact.settings,
+        ):
             raise ArtifactError(f"artifact {name!r} is corrupt: its content has another hash; fit it again")
-        return Artifact(**{**fields, "parents": tuple(fields["parents"])})
+        return artifact
+
+    def count(self, kind: str, task: str) -> int:
+        """How many artifacts of a kind a task has."""
+        table = schema.artifacts
+        wanted = (table.c.kind == kind) & (table.c.task == task)
+        return int(self._ledger.rows(select(func.count()).select_from(table).where(wanted))[0][0])
 
     def newest(self, kind: str, task: str) -> Artifact | None:
         """The newest artifact of a kind for a task, or None."""

@@ -64,7 +64,8 @@ def _bound(report: Report, held: HeldOut | None, task: TaskSettings) -> Iterator
     else:
         yield "bound", f"regret <= {promise.epsilon:.1%} with confidence {1 - promise.delta:.0%}"
         found = f"{promise.regrets} in n={promise.n} held-out labels"
-        yield "", f"certified: at most {promise.upper:.2%}, from {found}"
+        spent = promise.spent or promise.delta
+        yield "", f"certified: at most {promise.upper:.2%} with confidence {1 - spent:.4g}, from {found}"
     if held is not None:
         yield "", _verdict(held, task)
 

@@ -44,6 +44,7 @@ def promise(artifact: str, settings: Mapping[str, Any], summary: Mapping[str, An
         artifact=artifact,
         epsilon=float(settings["epsilon"]),
         delta=float(settings["delta"]),
+        spent=_number(summary, "delta"),
         upper=_number(summary, "upper"),
         n=_whole(summary, "n"),
         regrets=_whole(summary, "regrets"),

@@ -131,7 +131,8 @@ def _promised(promise: Promise) -> list[tuple[str, str]]:
     bound = f"loss <= {100 * promise.epsilon:g}% with confidence {100 * (1 - promise.delta):g}%"
     held = (
         f"regrets on {promise.regrets:,} of n={promise.n:,} calibration prompts, upper bound "
-        f"{100 * promise.upper:.2f}%, coverage {100 * (promise.coverage or 0):.1f}%"
+        f"{100 * promise.upper:.2f}% with confidence {100 * (1 - (promise.spent or promise.delta)):.4g}%, "
+        f"coverage {100 * (promise.coverage or 0):.1f}%"
         if promise.upper is not None and promise.n is not None and promise.regrets is not None
         else "no certificate"
     )

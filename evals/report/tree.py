@@ -148,13 +148,15 @@ class Promise:
     """The bound in force: P(regret) <= epsilon with confidence 1 - delta, from calibration labels.
 
     Attributes:
-        upper: Exact upper bound of the regret at the threshold.
+        spent: The part of delta that this router's certificate was given; refits share it.
+        upper: Exact upper bound of the regret at the threshold, with confidence 1 - spent.
         n: Calibration prompts.
     """
 
     artifact: str
     epsilon: float
     delta: float
+    spent: float | None
     upper: float | None
     n: int | None
     regrets: int | None

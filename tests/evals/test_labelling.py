@@ -13,7 +13,7 @@ from evals import labelling
 from evals.answers import upload_answers
 from evals.checks import KINDS, Outcome, Subject
 from evals.checks.number import Number
-from evals.labelling import LabelCounts, label_all, label_backlog
+from evals.labelling import LabelCounts, first_unlabelled, label_all, label_backlog
 from router.wire import read_answer
 from stepdown.errors import RecordingError
 from stepdown.ledger import Ledger, schema
@@ -202,3 +202,19 @@ def test_a_bad_line_is_named_and_nothing_is_kept(ledger: Ledger, line: str | byt
 
 def test_a_prompt_is_the_same_in_a_file_and_in_a_request() -> None:
     assert prompt_key(chat_body("2 + 2?")) == prompt_key(chat_body(" 2  +  2? "))
+
+
+def test_the_oldest_calls_are_labelled_first_whatever_their_check(ledger: Ledger) -> None:
+    """Else a backlog that is labelled in part would hold the queries of some checks and not of others."""
+    checks = {"number": {"kind": "number"}, "exact": {"kind": "exact"}}
+    task = TaskSettings(check="number", checks=checks)
+    for n in range(10):
+        answered(ledger, "t", f"prompt {n}", str(n), reference=str(n), check=("number", "exact")[n % 2])
+    label_backlog(ledger, "t", task, limit=4)
+    table = schema.calls.join(schema.labels, schema.labels.c.subject == schema.calls.c.id)
+    done = ledger.rows(select(schema.labels.c.labeller).select_from(table).order_by(schema.calls.c.at))
+    assert [row.labeller for row in done] == ["check:number", "check:exact"] * 2
+    oldest_left = ledger.rows(select(schema.requests.c.at).order_by(schema.requests.c.at).offset(4).limit(1))
+    assert first_unlabelled(ledger, "t", task) == oldest_left[0].at
+    label_all(ledger, {"t": task}, batch=3, budget_s=60)
+    assert first_unlabelled(ledger, "t", task) is None

@@ -47,7 +47,7 @@ def test_training_examples_are_the_labelled_pairs_whose_prompts_can_be_read(ledg
         table, requests = schema.bodies, schema.requests
         body = select(requests.c.body).where(requests.c.id == lost).scalar_subquery()
         connection.execute(delete(table).where(table.c.digest == body))
-    (example,) = training_examples(ledger, "default")
+    (example,) = training_examples(ledger, pairs_frame(ledger, "default"))
     assert (example.prompt.user, example.slice) == ("one", "sums")
     assert (example.strong_good, example.small_good) == (1.0, 0.0)
     assert example.group == pairs_frame(ledger, "default")["prompt_hash"].iloc[0]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from evals import refit as refit_module
-from evals.labelling import label_all
+from evals.labelling import label_all, label_backlog, labellers
 from evals.refit import refit
 from stepdown.ledger import Ledger, schema
 from stepdown.records import Mode
 from stepdown.registry import Registry
 from stepdown.settings import TaskSettings
+from tests.records import a_label
 from tests.traffic import answered
 
 CHECKS = {"number": {"kind": "number"}}
@@ -99,3 +100,39 @@ def test_a_corrupt_router_is_replaced(ledger: Ledger) -> None:
     write_pairs(ledger, 100, 104)  # too few to be a reason of their own
     second = refit(ledger, "sums", TASK).router
     assert second not in (None, first)
+
+
+def test_a_stretch_that_is_labelled_in_part_is_not_learnt_from(ledger: Ledger) -> None:
+    """Else what is labelled sooner would be too large a part of what a router is certified on."""
+    write_pairs(ledger, 0, 100)
+    answered(ledger, "sums", "What is a plus one?", "7", reference="7", shadow="7")
+    for n in range(200, 260):
+        answered(ledger, "sums", f"What is {n} plus one?", str(n), reference=str(n), shadow=str(n))
+    label_backlog(ledger, "sums", TASK, limit=1)
+    later = select(schema.calls.c.id).order_by(schema.calls.c.at.desc()).limit(80)
+    for (call,) in ledger.rows(later):
+        ledger.append([a_label(subject=call, labeller="check:number", version=labellers(TASK)[0].version)])
+    done = refit(ledger, "sums", TASK)
+    assert done.router is not None
+    assert Registry(ledger).artifact(done.router).settings["pairs"] == 100
+
+
+def test_each_refit_is_certified_with_its_share_of_delta(ledger: Ledger) -> None:
+    deltas = []
+    for start in (0, 100, 300):
+        write_pairs(ledger, start, start + 100)
+        done = refit(ledger, "sums", TASK)
+        assert done.router is not None
+        kept = Registry(ledger).artifact(done.router)
+        assert kept.settings["delta"] == 0.05
+        deltas.append(kept.summary["certificate"]["delta"])
+    assert deltas == pytest.approx([0.05 / 2, 0.05 / 6, 0.05 / 12])
+
+
+def test_a_fit_that_certifies_nothing_is_not_repeated_on_the_same_labels(ledger: Ledger) -> None:
+    write_pairs(ledger, 0, 60)
+    strict = msgspec.structs.replace(TASK, max_quality_loss=0.001)
+    assert refit(ledger, "sums", strict).router is not None
+    stricter = msgspec.structs.replace(TASK, max_quality_loss=0.0005)
+    assert refit(ledger, "sums", stricter).router is not None
+    assert refit(ledger, "sums", stricter).router is None

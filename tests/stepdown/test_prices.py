@@ -29,6 +29,12 @@ def test_unknown_tokens_cost_an_unknown_amount() -> None:
     assert price.cost_usd_micros(None, 5) is None
 
 
+def test_a_model_rented_by_the_hour_costs_nothing_a_token() -> None:
+    price = price_of(ModelSettings(model="m", usd_per_hour=1.2))
+    assert price is not None
+    assert price.cost_usd_micros(1000, 1000) == 0
+
+
 def test_an_unknown_model_has_no_price() -> None:
     assert price_of(ModelSettings(model="nobody-lists-this-model")) is None
 

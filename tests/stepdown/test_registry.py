@@ -6,7 +6,6 @@ import pytest
 from sqlalchemy import update
 
 from stepdown.errors import ArtifactError, LedgerError
-from stepdown.ids import digest
 from stepdown.ledger import Ledger, schema
 from stepdown.records import Mode
 from stepdown.registry import Registry
@@ -57,12 +56,28 @@ def test_an_artifact_is_named_by_its_content_and_kept_once(ledger: Ledger) -> No
     registry = Registry(ledger)
     first = registry.keep("router", "t", b"weights", settings={}, summary={"n": 1})
     second = registry.keep("router", "t", b"weights", settings={}, summary={"n": 1})
-    assert first.id == second.id == digest(b"weights")
+    assert first.id == second.id
     assert registry.artifact(first.id).content == b"weights"
     newest = registry.newest("router", "t")
     assert newest is not None
     assert newest.id == first.id
     assert registry.newest("router", "other") is None
+
+
+def test_what_an_artifact_was_made_for_and_with_is_part_of_its_name(ledger: Ledger) -> None:
+    registry = Registry(ledger)
+    names = {
+        registry.keep(kind, task, b"weights", parents=parents, settings=settings, summary={}).id
+        for kind, task, parents, settings in (
+            ("router", "t", (), {}),
+            ("report", "t", (), {}),
+            ("router", "u", (), {}),
+            ("router", "t", ("p",), {}),
+            ("router", "t", (), {"epsilon": 0.02}),
+        )
+    }
+    assert len(names) == 5
+    assert registry.count("router", "t") == 3
 
 
 def test_an_artifact_with_other_content_than_its_name_is_refused(ledger: Ledger) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 
 from router.features import STRUCTURE
 from router.model import RouterModel, Weights
-from stepdown.ids import digest
 from stepdown.ledger import Ledger
 from stepdown.records import Artifact, Mode, Promotion, Tier
+from stepdown.registry import artifact_id
 from stepdown.settings import Settings, load_settings
 from tests.evals.ledgers import START, Writer
 
@@ -68,19 +68,20 @@ def promote(ledger: Ledger, *, after_minutes: int) -> str:
         "served": 20,
         "n": 40,
         "epsilon": EPSILON,
-        "delta": DELTA,
+        "delta": DELTA / 2,
         "upper": 0.0432,
         "tested": 3,
         "reason": "certified",
     }
     content, at = hand_made_router().to_bytes(), START + timedelta(minutes=after_minutes)
+    settings = {"epsilon": EPSILON, "delta": DELTA, "seed": 0}
     router = Artifact(
-        id=digest(content),
+        id=artifact_id("router", "default", content, parents=(), settings=settings),
         kind="router",
         task="default",
         at=at,
         content=content,
-        settings={"epsilon": EPSILON, "delta": DELTA, "seed": 0},
+        settings=settings,
         summary={"certificate": certificate},
     )
     move = Promotion(
