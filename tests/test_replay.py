@@ -55,7 +55,7 @@ def test_a_recording_goes_through_the_loop_and_exits_without_a_terminal(tmp_path
     assert "regret <= 10.0% with confidence 95%" in output
     assert "kept on the held-out prompts" in output
     assert number(r"coverage +([\d.]+)% \[", output) > 30
-    assert number(r"HELD OUT(?s:.)*?\n  router +([\d.]+)", output) > 0.7
+    assert number(r"HELD OUT(?s:.)*?\n    router +([\d.]+)", output) > 0.7
     assert "base_url=http://127.0.0.1:" in output
     assert png.read_bytes().startswith(b"\x89PNG")
 
@@ -93,6 +93,6 @@ def test_gsm8k_is_learnt_and_its_bound_holds_on_the_held_out_split(tmp_path: Pat
     output = replay(GSM8K, tmp_path / "home", "--max-quality-loss", "0.05")
     assert "regret <= 5.0% with confidence 95%" in output
     assert re.search(r"kept on the held-out prompts: \d+ regrets in n=252", output)
-    assert number(r"HELD OUT(?s:.)*?\n  router +([\d.]+)", output) > 0.5
+    assert number(r"HELD OUT(?s:.)*?\n    router +([\d.]+)", output) > 0.5
     for baseline in ("random", "prompt length", "kNN"):
-        assert re.search(rf"HELD OUT(?s:.)*?\n  {baseline} +[\d.]+ \[[\d.]+, [\d.]+\]", output)
+        assert re.search(rf"HELD OUT(?s:.)*?\n    {baseline} +[\d.]+ \[[\d.]+, [\d.]+\]", output)

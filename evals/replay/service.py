@@ -20,10 +20,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import Select, func, select
 
-from router.model import RouterModel
 from stepdown.errors import StepdownError
 from stepdown.ledger import Ledger, schema
-from stepdown.records import Mode
+from stepdown.records import Artifact, Mode
 from stepdown.registry import Registry
 from stepdown.settings import Settings
 
@@ -111,7 +110,7 @@ class Service:
 
         self._wait_until("the shadow calls have ended", settled)
 
-    def wait_for_router(self) -> RouterModel:
+    def wait_for_router(self) -> Artifact:
         """Return the task's first router, when it was fitted and, where its bound allows, is in force."""
         self._wait_until("a router is fitted", lambda: self.registry.newest("router", self.task) is not None)
         time.sleep(2 * self.settings.worker.fit_every_s)
@@ -119,7 +118,7 @@ class Service:
             self.wait_for_mode(Mode.ROUTE)
         kept = self.registry.newest("router", self.task)
         assert kept is not None
-        return RouterModel.from_bytes(kept.content)
+        return kept
 
     def is_routing(self) -> bool:
         """Whether the task is in mode route."""

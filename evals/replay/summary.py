@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from evals.replay.holdout import HeldOut
-from evals.report.layout import decimal, money, pairs, percent, table
+from evals.report.layout import decimal, money, pairs, percent
 from evals.report.tree import Report
 from stepdown.settings import TaskSettings
 
 
-def held_out_lines(held: HeldOut, task: TaskSettings) -> Iterator[str]:
-    """The router and its baselines on prompts that it never saw."""
+def held_out_lines(held: HeldOut, task: TaskSettings, *, labels: int) -> Iterator[str]:
+    """The router, fitted on `labels` prompts, and its baselines on prompts that it never saw."""
     yield f"HELD OUT, {held.strong.n:,} prompts the router never saw, both recorded answers labelled"
     yield from pairs(
         [
@@ -24,10 +24,8 @@ def held_out_lines(held: HeldOut, task: TaskSettings) -> Iterator[str]:
             ("left out", f"{held.unscored} pairs that could not be labelled"),
         ]
     )
-    yield from table(
-        ("APGR, 0.5 is random", "", ""),
-        [(name, decimal(estimate), f"n={estimate.n:,}") for name, estimate in held.apgr.items()],
-    )
+    yield f"  APGR, where 0.5 is random; the router was fitted on {labels:,} labelled prompts"
+    yield from pairs([(f"  {name}", decimal(estimate)) for name, estimate in held.apgr.items()])
 
 
 def in_short(report: Report, held: HeldOut | None, task: TaskSettings, labels: int) -> Iterator[str]:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import structs
 
 from stepdown.errors import SettingsError
-from stepdown.records import Mode, Tier
+from stepdown.records import Artifact, Mode, Tier
 from stepdown.settings import DEFAULT_TASK, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
     from evals.replay.recording import RecordedPair
     from evals.replay.service import Service
-    from router.model import RouterModel
 
 DEFAULT_PRICES = {Tier.STRONG: (2.50, 10.00), Tier.SMALL: (0.15, 0.60)}
+MIN_LABELS = 50
 FAST = {"label_every_s": 0.5, "fit_every_s": 1.0, "report_every_s": 3600.0}
 
 
@@ -109,7 +110,7 @@ def _settings(
 ) -> Settings:
     from evals.replay.upstream import model_name
 
-    task: dict[str, Any] = {"strong": "strong", "small": "small", "min_labels": _enough(len(learning))}
+    task: dict[str, Any] = {"strong": "strong", "small": "small"}
     for name in ("max_quality_loss", "confidence"):
         if options[name] is not None:
             task[name] = options[name]
@@ -127,12 +128,16 @@ def _settings(
         "models": models,
         "tasks": {DEFAULT_TASK: task},
     }
-    return load_settings(path or "/dev/null", overrides=overrides)
+    return _learning_first(load_settings(path or "/dev/null", overrides=overrides), learning)
 
 
-def _enough(learning: int) -> int:
-    """Labels to wait for before the first fit: all but the few that may turn out unscored."""
-    return max(20, learning * 9 // 10)
+def _learning_first(settings: Settings, learning: list[RecordedPair]) -> Settings:
+    """Let the first fit wait for every label of the learning part; the checks say how many that will be."""
+    from evals.replay.holdout import outcomes
+
+    task = settings.tasks[DEFAULT_TASK]
+    labels = max(MIN_LABELS, len(outcomes(learning, task).pairs))
+    return structs.replace(settings, tasks={DEFAULT_TASK: structs.replace(task, min_labels=labels)})
 
 
 def _inferred_check(pairs: list[RecordedPair]) -> dict[str, Any]:
@@ -185,7 +190,7 @@ def _progress() -> Iterator[Progress]:
 
 def _loop(
     service: Service, learning: list[RecordedPair], held: list[RecordedPair], progress: Progress
-) -> RouterModel:
+) -> Artifact:
     """The phases of a task's life. Returns the router that the held-out prompts met."""
     bar = progress.add_task("strong: wait for the worker's first look", total=1)
     service.wait_for_mode(Mode.SHADOW)
@@ -218,7 +223,7 @@ def _label(service: Service, progress: Progress, what: str) -> None:
 
 def _conclude(
     service: Service,
-    router: RouterModel,
+    router: Artifact,
     learning: list[RecordedPair],
     held: list[RecordedPair],
     png: Path | None,
@@ -226,6 +231,7 @@ def _conclude(
     from evals.replay.holdout import evaluate, outcomes
     from evals.replay.summary import held_out_lines, in_short
     from evals.report import build_report, render_text, write_png
+    from router.model import RouterModel
 
     task = service.settings.tasks[DEFAULT_TASK]
     report = build_report(service.ledger, service.settings, DEFAULT_TASK)
@@ -233,8 +239,10 @@ def _conclude(
     if png is not None:
         write_png(report, png)
         click.echo(f"The curve is drawn in {png}.\n")
-    result = evaluate(router, outcomes(learning, task), outcomes(held, task))
-    click.echo("\n".join(held_out_lines(result, task)))
+    model = RouterModel.from_bytes(router.content)
+    result = evaluate(model, outcomes(learning, task), outcomes(held, task))
+    labels = int(router.summary["n_fit"])
+    click.echo("\n".join(held_out_lines(result, task, labels=labels)))
     click.echo("\n" + "\n".join(in_short(report, result, task, service.labelled())))
 
 
