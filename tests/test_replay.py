@@ -57,6 +57,7 @@ def test_a_recording_goes_through_the_loop_and_exits_without_a_terminal(tmp_path
     assert number(r"coverage +([\d.]+)% \[", output) > 30
     assert number(r"HELD OUT(?s:.)*?\n    router +([\d.]+)", output) > 0.7
     assert "base_url=http://127.0.0.1:" in output
+    assert "curl -i http://127.0.0.1:" in output
     assert png.read_bytes().startswith(b"\x89PNG")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from evals.replay.holdout import HeldOut
-from evals.report.layout import decimal, money, pairs, percent
-from evals.report.tree import Report
+from evals.report.layout import decimal, money, net_share, pairs, percent, wrapped_pairs
+from evals.report.tree import Curves, Report
 from stepdown.settings import TaskSettings
 
 
@@ -31,7 +31,7 @@ def held_out_lines(held: HeldOut, task: TaskSettings, *, labels: int) -> Iterato
 def in_short(report: Report, held: HeldOut | None, task: TaskSettings, labels: int) -> Iterator[str]:
     """The few numbers that matter, each with its interval and n."""
     yield "IN SHORT"
-    yield from pairs([*_traffic(report, labels), *_worth(report), *_bound(report, held, task)])
+    yield from wrapped_pairs([*_traffic(report, labels), *_worth(report), *_bound(report, held, task)])
 
 
 def _traffic(report: Report, labels: int) -> Iterator[tuple[str, str]]:
@@ -39,30 +39,37 @@ def _traffic(report: Report, labels: int) -> Iterator[tuple[str, str]]:
         modes = ", ".join(f"{count.requests:,} in mode {count.name}" for count in report.served.modes)
         yield "requests served", f"{report.served.requests:,}: {modes}"
     yield "labels made", f"{labels:,}"
-    yield "coverage", f"{percent(report.coverage)} of routed requests answered by the small model"
+    if report.coverage is not None and report.coverage.n:
+        yield "coverage", f"{percent(report.coverage)} of routed requests answered by the small model"
+    else:
+        yield "coverage", "0, nothing was routed"
 
 
 def _worth(report: Report) -> Iterator[tuple[str, str]]:
     for name, bill in (("net saving, routed", report.routed_bill), ("net saving, whole", report.bill)):
         if bill is not None:
-            yield name, f"{percent(bill.net_share)} of always strong's cost, {money(bill.net)}"
+            yield name, f"{net_share(bill, n=False)} of always strong, {money(bill.net)}"
     if report.audit is not None:
         yield "quality", f"{percent(report.audit.difference, signed=True)} against always strong, audited"
     if report.curves is not None:
-        curves = report.curves
-        others = ", ".join(f"{r.name} {r.quality.value:.1%}" for r in curves.rankings[1:])
-        yield "at equal coverage", f"router {percent(curves.policy)};"
-        yield "", f"{others}, shuffle {curves.shuffle.value:.1%}, always strong {curves.strong.value:.1%}"
+        yield from _at_equal_coverage(report.curves)
+
+
+def _at_equal_coverage(curves: Curves) -> Iterator[tuple[str, str]]:
+    yield "at equal coverage", f"router {percent(curves.policy)}, always strong {curves.strong.value:.1%}"
+    others = [f"{r.name} {r.quality.value:.1%}" for r in curves.rankings[1:]]
+    yield "", ", ".join([*others, f"cost-matched shuffle {curves.shuffle.value:.1%}"])
 
 
 def _bound(report: Report, held: HeldOut | None, task: TaskSettings) -> Iterator[tuple[str, str]]:
     promise = report.promise
     if promise is None or promise.upper is None:
         yield "bound", "nothing is promised, and nothing routed: no router is in force"
+    elif not promise.coverage:
+        yield "bound", f"nothing is promised, and nothing routed: {promise.reason}"
     else:
+        spent, found = promise.spent or promise.delta, f"{promise.regrets} in n={promise.n} held-out labels"
         yield "bound", f"regret <= {promise.epsilon:.1%} with confidence {1 - promise.delta:.0%}"
-        found = f"{promise.regrets} in n={promise.n} held-out labels"
-        spent = promise.spent or promise.delta
         yield "", f"certified: at most {promise.upper:.2%} with confidence {1 - spent:.4g}, from {found}"
     if held is not None:
         yield "", _verdict(held, task)

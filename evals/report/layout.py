@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 from evals.metrics.intervals import Estimate
-from evals.report.tree import Money
+from evals.report.tree import Bill, Money
 
 WIDTH = 100
 UNKNOWN = "unknown"
@@ -37,6 +38,14 @@ def percent(estimate: Estimate | None, *, signed: bool = False, n: bool = True, 
     return f"{100 * estimate.value:{sign}.1f}% [{ends}]" + (f" n={estimate.n:,}" if n else "")
 
 
+def net_share(bill: Bill, *, n: bool = True) -> str:
+    """The net saving as a share of always-strong's cost; without an interval where that cost is known."""
+    if bill.net_share.n:
+        return percent(bill.net_share, n=n)
+    whole = bill.counterfactual.value
+    return f"{100 * bill.net.value / whole:.1f}%" if whole else "undefined"
+
+
 def decimal(estimate: Estimate) -> str:
     """A number near 1 with its interval."""
     if math.isnan(estimate.value):
@@ -62,6 +71,15 @@ def pairs(rows: Sequence[tuple[str, str]]) -> list[str]:
     """Lines of names and values."""
     width = max(len(name) for name, _ in rows)
     return [f"  {name.ljust(width)}  {value}" for name, value in rows]
+
+
+def wrapped_pairs(rows: Sequence[tuple[str, str]]) -> list[str]:
+    width = max(len(name) for name, _ in rows)
+    lines = []
+    for name, value in rows:
+        first, *rest = textwrap.wrap(value, WIDTH - width - 4) or [""]
+        lines += [f"  {name.ljust(width)}  {first}", *(f"  {' ' * width}  {line}" for line in rest)]
+    return lines
 
 
 def _end(value: float) -> str:

@@ -5,7 +5,18 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
-from evals.report.layout import UNKNOWN, WIDTH, decimal, dollars, money, pairs, percent, table
+from evals.report.layout import (
+    UNKNOWN,
+    WIDTH,
+    decimal,
+    dollars,
+    money,
+    net_share,
+    pairs,
+    percent,
+    table,
+    wrapped_pairs,
+)
 from evals.report.tree import Audit, Bill, Count, Curves, Promise, Report, Served
 
 
@@ -46,7 +57,7 @@ def _served(served: Served | None) -> list[str]:
     ]
     if served.undecided:
         rows.append(("no decision", f"{served.undecided:,}"))
-    return ["REQUESTS", *_wrapped_pairs(rows)]
+    return ["REQUESTS", *wrapped_pairs(rows)]
 
 
 def _calls(report: Report) -> list[str]:
@@ -97,7 +108,7 @@ def _bill(title: str, bill: Bill | None) -> list[str]:
         ("- judges and labels", dollars(bill.judge)),
         ("- rent of the small model", dollars(bill.rent)),
         ("= net saving", money(bill.net)),
-        ("  of always strong", percent(bill.net_share) if bill.net_share.n else _share(bill)),
+        ("  of always strong", net_share(bill)),
     ]
     notes = [
         f"{bill.requests:,} requests, of which small answered {bill.answered_small:,}. Always strong is "
@@ -110,11 +121,6 @@ def _bill(title: str, bill: Bill | None) -> list[str]:
     return [title, *pairs(rows), *_paragraphs(notes)]
 
 
-def _share(bill: Bill) -> str:
-    whole = bill.counterfactual.value
-    return f"{100 * bill.net.value / whole:.1f}%" if whole else "undefined"
-
-
 def _quality(report: Report) -> list[str]:
     rows: list[tuple[str, str]] = []
     if report.promise:
@@ -124,7 +130,7 @@ def _quality(report: Report) -> list[str]:
     for line in report.received:
         excluded = f"; {line.unscored:,} unscored, {line.unlabelled:,} unlabelled"
         rows.append((f"received from {line.model}", percent(line.good) + excluded))
-    return ["QUALITY against always strong", *_wrapped_pairs(rows)] if rows else []
+    return ["QUALITY against always strong", *wrapped_pairs(rows)] if rows else []
 
 
 def _promised(promise: Promise) -> list[tuple[str, str]]:
@@ -222,15 +228,6 @@ def _bullet(note: str) -> list[str]:
 
 def _paragraphs(notes: Iterable[str]) -> list[str]:
     return [f"  {line}" for note in notes if note for line in textwrap.wrap(note, WIDTH - 2)]
-
-
-def _wrapped_pairs(rows: list[tuple[str, str]]) -> list[str]:
-    width = max(len(name) for name, _ in rows)
-    lines = []
-    for name, value in rows:
-        first, *rest = textwrap.wrap(value, WIDTH - width - 4) or [""]
-        lines += [f"  {name.ljust(width)}  {first}", *(f"  {' ' * width}  {line}" for line in rest)]
-    return lines
 
 
 def _counted(counts: tuple[Count, ...]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shlex
 import shutil
 import sys
 import time
@@ -81,7 +83,7 @@ def replay(recording: Path, path: str | None, home: Path, **options: Any) -> Non
                 router = _loop(service, learning, held, progress)
             _conclude(service, router, learning, held, options["png"])
             click.echo(f"\nThe whole took {time.monotonic() - started:.0f} s.")
-            _say_how_to_connect(service, learning[0])
+            _say_how_to_connect(service, learning)
             if options["stay"] and sys.stdin.isatty() and sys.stdout.isatty():
                 _stay()
 
@@ -246,14 +248,13 @@ def _conclude(
     click.echo("\n" + "\n".join(in_short(report, result, task, service.labelled())))
 
 
-def _say_how_to_connect(service: Service, pair: RecordedPair) -> None:
-    prompt = str(pair.messages[-1]["content"]).replace("\n", "\\n")
+def _say_how_to_connect(service: Service, pairs: list[RecordedPair]) -> None:
+    shortest = min(pairs, key=lambda pair: len(pair.prompt.text))
+    body = json.dumps({"model": "stepdown", "messages": list(shortest.messages)})
     click.echo(
-        f"\nPoint a client at the proxy: base_url={service.url}/v1, model=stepdown. For example\n"
-        f"  from openai import OpenAI\n"
-        f"  client = OpenAI(base_url={service.url + '/v1'!r}, api_key='none')\n"
-        f"  client.chat.completions.create(model='stepdown', messages=[{{'role': 'user', 'content': …}}])\n"
-        f"Its models are recordings and know only the recorded prompts, such as\n  {prompt[:300]!r}"
+        f"\nPoint a client at the proxy with base_url={service.url}/v1 and model=stepdown. Its models are\n"
+        f"recordings and know only the recorded prompts, such as\n\n"
+        f"  curl -i {service.url}/v1/chat/completions -d {shlex.quote(body)}"
     )
 
 
