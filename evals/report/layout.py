@@ -1,4 +1,4 @@
-"""Numbers and tables as plain text. Knows nothing of reports."""
+"""Numbers and tables as plain text."""
 
 from __future__ import annotations
 
@@ -74,6 +74,7 @@ def pairs(rows: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def wrapped_pairs(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Lines of names and values, long values going on below themselves."""
     width = max(len(name) for name, _ in rows)
     lines = []
     for name, value in rows:

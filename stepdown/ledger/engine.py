@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -16,6 +16,8 @@ from stepdown.errors import LedgerError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MS = 30_000
+CACHE_KIB = 65_536
+CHECKPOINT_PAGES = 8_192  # 32 MiB: pages that are written again and again are copied once
 MIGRATION_LOCK = 0x57E9D0
 
 
@@ -33,7 +35,7 @@ def open_engine(url: str) -> Engine:
         ) from error
     backend = parsed.get_backend_name()
     if backend == "postgresql":
-        return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        return _open_postgres(parsed)
     if backend != "sqlite":
         raise LedgerError(f"database {backend!r} is not supported; use sqlite or postgresql")
     if parsed.database:
@@ -42,6 +44,13 @@ def open_engine(url: str) -> Engine:
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _open_postgres(url: URL) -> Engine:
+    try:
+        return create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    except ModuleNotFoundError as error:
+        raise LedgerError("PostgreSQL needs psycopg; pip install 'stepdown[postgres]'") from error
 
 
 def _make_folder(folder: Path) -> None:
@@ -58,6 +67,8 @@ def _set_pragmas(connection: Any, _: Any) -> None:
         "synchronous=FULL",
         f"busy_timeout={BUSY_TIMEOUT_MS}",
         "foreign_keys=ON",
+        f"cache_size=-{CACHE_KIB}",
+        f"wal_autocheckpoint={CHECKPOINT_PAGES}",
         "journal_size_limit=67108864",
     ):
         connection.execute(f"PRAGMA {pragma}")

@@ -20,6 +20,8 @@ from stepdown.ledger import Ledger, schema
 from stepdown.settings import TaskSettings
 from tests.traffic import answered, chat_body, prompt_key
 
+ON_BOTH_DATABASES = True
+
 NUMBER: dict[str, dict[str, Any]] = {"number": {"kind": "number"}}
 TASK = TaskSettings(check="number", checks=NUMBER)
 

@@ -10,6 +10,8 @@ from stepdown.ledger import Body, Ledger, schema
 from stepdown.records import Mode, Reason, Role, Tier, Verdict
 from tests.evals.ledgers import Writer
 
+ON_BOTH_DATABASES = True
+
 
 def test_an_empty_ledger_gives_empty_tables(ledger: Ledger) -> None:
     outcomes = read_outcomes(ledger, "default")

@@ -16,6 +16,8 @@ from stepdown.settings import TaskSettings
 from tests.records import a_label
 from tests.traffic import answered
 
+ON_BOTH_DATABASES = True
+
 CHECKS = {"number": {"kind": "number"}}
 TASK = TaskSettings(small="small", min_labels=50, max_quality_loss=0.2, check="number", checks=CHECKS)
 

@@ -10,6 +10,8 @@ from stepdown.ledger import Ledger, schema
 from stepdown.records import Mode
 from stepdown.registry import Registry
 
+ON_BOTH_DATABASES = True
+
 
 def promote(registry: Registry, mode: Mode, after: int, artifact: str | None = None) -> bool:
     return registry.promote(

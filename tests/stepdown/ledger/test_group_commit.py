@@ -14,6 +14,8 @@ from stepdown.ledger import GroupCommit, Ledger, schema
 from stepdown.ledger.store import Record
 from tests.records import a_call, a_request
 
+ON_BOTH_DATABASES = True
+
 
 @pytest.fixture
 def commits(ledger: Ledger) -> Iterator[GroupCommit]:
