@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import zstandard
 
@@ -12,12 +13,16 @@ LEVEL = 3
 _local = threading.local()
 
 
-def compress(content: bytes) -> bytes:
-    """Zstandard frame with the content size in its header."""
+def compress_all(contents: Sequence[bytes]) -> list[bytes]:
+    """A Zstandard frame for each, with the content size in its header.
+
+    All are made in one call, because each call gives up the lock that Python threads share.
+    """
     if not hasattr(_local, "compressor"):
         _local.compressor = zstandard.ZstdCompressor(level=LEVEL)
-    compressed: bytes = _local.compressor.compress(content)
-    return compressed
+    if not all(contents):  # which the call for many refuses
+        return [_local.compressor.compress(content) for content in contents]
+    return [frame.tobytes() for frame in _local.compressor.multi_compress_to_buffer(contents)]
 
 
 def decompress(digest: str, frame: bytes) -> bytes:

@@ -45,6 +45,17 @@ class UtcTime(TypeDecorator[datetime]):
         return None if value is None else EPOCH + timedelta(microseconds=value)
 
 
+class Word(TypeDecorator[str]):
+    """A member of a string enum, stored as its text."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Python to database: plain text, for which drivers need not look for an adapter."""
+        return None if value is None else str(value)
+
+
 metadata = MetaData()
 
 Id = String(64)
@@ -75,10 +86,10 @@ decisions = Table(
     metadata,
     Column("request", Id, primary_key=True),
     Column("at", UtcTime, nullable=False),
-    Column("mode", String(16), nullable=False),
+    Column("mode", Word(16), nullable=False),
     Column("policy", Id, nullable=False),
-    Column("chosen", String(16), nullable=False),
-    Column("reason", String(64), nullable=False),
+    Column("chosen", Word(16), nullable=False),
+    Column("reason", Word(64), nullable=False),
     Column("propensity", Float, nullable=False),
     Column("p_strong", Float),
     Column("p_small", Float),
@@ -94,8 +105,8 @@ calls = Table(
     Column("id", Id, primary_key=True),
     Column("request", Id, nullable=False),
     Column("at", UtcTime, nullable=False),
-    Column("role", String(16), nullable=False),
-    Column("tier", String(16), nullable=False),
+    Column("role", Word(16), nullable=False),
+    Column("tier", Word(16), nullable=False),
     Column("model", String(200), nullable=False),
     Column("status", Integer, nullable=False),
     Column("complete", Boolean, nullable=False),
@@ -118,7 +129,7 @@ labels = Table(
     Column("labeller", String(200), primary_key=True),
     Column("version", String(64), primary_key=True),
     Column("at", UtcTime, nullable=False),
-    Column("verdict", String(16), nullable=False),
+    Column("verdict", Word(16), nullable=False),
     Column("score", Float),
     Column("evidence", Text, nullable=False),
     Column("cost_usd_micros", BigInteger, nullable=False),
@@ -155,7 +166,7 @@ promotions = Table(
     Column("task", String(200), primary_key=True),
     Column("sequence", Integer, primary_key=True, autoincrement=False),
     Column("at", UtcTime, nullable=False),
-    Column("mode", String(16), nullable=False),
+    Column("mode", Word(16), nullable=False),
     Column("artifact", Id),
     Column("actor", String(200), nullable=False),
     Column("reason", Text, nullable=False),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
-from sqlalchemy import Connection, Executable, Insert, Row, Table, select
+from sqlalchemy import Connection, Executable, Row, Table, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,8 +17,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from stepdown.errors import LedgerError
 from stepdown.ids import digest, now
 from stepdown.ledger import schema
-from stepdown.ledger.bodies import compress, decompress
+from stepdown.ledger.bodies import compress_all, decompress
 from stepdown.ledger.engine import migrate, open_engine
+from stepdown.ledger.inserts import Appender
 from stepdown.records import Artifact, Call, Decision, Feedback, Label, Promotion, Request
 
 
@@ -47,28 +48,6 @@ TABLES: dict[type, Table] = {
     Artifact: schema.artifacts,
     Promotion: schema.promotions,
 }
-FIELDS = {kind: tuple(f.name for f in fields(kind)) for kind in TABLES}
-
-
-def _row(record: Record) -> dict[str, Any]:
-    if isinstance(record, Body):
-        return {
-            "digest": record.digest,
-            "at": now(),
-            "size": len(record.content),
-            "content": compress(record.content),
-        }
-    row = {name: getattr(record, name) for name in FIELDS[type(record)]}
-    if isinstance(record, Artifact):
-        row["parents"] = list(record.parents)
-    return row
-
-
-def _grouped(records: Iterable[Record]) -> dict[type, list[dict[str, Any]]]:
-    rows: dict[type, list[dict[str, Any]]] = defaultdict(list)
-    for record in records:
-        rows[type(record)].append(_row(record))
-    return rows
 
 
 class Ledger:
@@ -88,11 +67,14 @@ class Ledger:
             migrate(self.engine)
         on_postgres = self.engine.dialect.name == "postgresql"
         self._insert = postgres_insert if on_postgres else sqlite_insert
-        self._inserts = {kind: self._insert_for(kind) for kind in TABLES}
+        self._writing_engine = self.engine.execution_options(writes=True)
+        self._appenders = {kind: self._appender(kind) for kind in TABLES}
 
-    def _insert_for(self, kind: type) -> Insert:
-        statement = self._insert(TABLES[kind])
-        return statement if kind is Promotion else statement.on_conflict_do_nothing()
+    def _appender(self, kind: type) -> Appender:
+        table = TABLES[kind]
+        insert = self._insert(table)
+        kept = insert if kind is Promotion else insert.on_conflict_do_nothing()
+        return Appender(kept, table, self.engine.dialect)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -102,7 +84,7 @@ class Ledger:
             LedgerError: The database refused it; nothing was written.
         """
         try:
-            with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+            with self._writing_engine.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
             raise LedgerError(f"the ledger refused a write: {error}") from error
@@ -116,17 +98,38 @@ class Ledger:
         Raises:
             LedgerError: The database refused; none of the records was kept.
         """
-        rows = _grouped(records)  # compresses bodies, which must not be done while others wait to write
+        rows = self._rows(records)  # compresses bodies, which must not be done while others wait to write
         with self.writing() as connection:
             self._execute(connection, rows)
 
     def add(self, connection: Connection, records: Iterable[Record]) -> None:
         """Add records within a transaction of `writing`, by the rules of `append`."""
-        self._execute(connection, _grouped(records))
+        self._execute(connection, self._rows(records))
 
-    def _execute(self, connection: Connection, rows: Mapping[type, list[dict[str, Any]]]) -> None:
+    def _rows(self, records: Iterable[Record]) -> dict[type, list[tuple[Any, ...]]]:
+        kinds: dict[type, list[Any]] = defaultdict(list)
+        for record in records:
+            kinds[type(record)].append(record)
+        rows = {
+            kind: list(map(self._appenders[kind].row, same))
+            for kind, same in kinds.items()
+            if kind is not Body
+        }
+        if Body in kinds:
+            rows[Body] = self._body_rows(kinds[Body])
+        return rows
+
+    def _body_rows(self, bodies: Sequence[Body]) -> list[tuple[Any, ...]]:
+        at, converted = now(), self._appenders[Body].converted
+        frames = compress_all([body.content for body in bodies])
+        return [
+            converted((body.digest, at, len(body.content), frame))
+            for body, frame in zip(bodies, frames, strict=True)
+        ]
+
+    def _execute(self, connection: Connection, rows: Mapping[type, list[tuple[Any, ...]]]) -> None:
         for kind, group in rows.items():
-            connection.execute(self._inserts[kind], group)
+            self._appenders[kind].append(connection, group)
 
     def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         """All rows of a query.
