@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -25,6 +26,10 @@ DEFAULT_TASK = "default"
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Dollars = Annotated[float, Meta(ge=0)]
+Capability = Literal["tools", "json", "images", "audio", "files", "logprobs", "choices"]
+
+
+_place = re.compile(r" - at `\$\.([^`\[]+)`$")
 
 
 def _doc(text: str) -> Meta:
@@ -61,8 +66,11 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = 0.0
     timeout_s: Annotated[float, Meta(gt=0), _doc("Longest wait for the first and between two bytes.")] = 600.0
     capabilities: Annotated[
-        tuple[str, ...],
-        _doc("What the small model may be sent beside plain text: any of tools, json, images, logprobs."),
+        tuple[Capability, ...],
+        _doc(
+            "What the small model may be sent beside plain text: any of tools, json, images, audio, files, "
+            "logprobs, choices (several answers, `n`)."
+        ),
     ] = ()
 
 
@@ -192,7 +200,10 @@ def load_settings(
     try:
         settings = msgspec.convert(values, Settings)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"settings: {error}; `stepdown config` lists every key") from error
+        raise SettingsError(
+            f"settings: {_named(error, values)}; `stepdown config` lists every key"
+        ) from error
+    _check_urls(settings)
     _check_references(settings)
     return settings
 
@@ -272,6 +283,36 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         room, _, key = path.rpartition(".")
         (values.setdefault(room, {}) if room else values)[key] = value
     return values
+
+
+def _named(error: msgspec.ValidationError, values: Mapping[str, Any]) -> str:
+    """The error with the offending alias or task, and value, where msgspec leaves them out."""
+    text = str(error)
+    for section, kind in (("models", ModelSettings), ("tasks", TaskSettings)):
+        if f"`$.{section}[...]" in text:
+            alias = next((a for a, v in values[section].items() if not _converts(v, kind)), "...")
+            text = text.replace(f"`$.{section}[...]", f"`$.{section}.{alias}")
+    value: Any = values
+    found = _place.search(text)
+    for key in found.group(1).split(".") if found else [""]:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return text if value is None or isinstance(value, Mapping) else f"{text}, got {value!r:.100}"
+
+
+def _converts(value: Any, kind: type[Struct]) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _check_urls(settings: Settings) -> None:
+    for alias, model in settings.models.items():
+        if model.url is not None and not model.url.startswith(("http://", "https://")):
+            raise SettingsError(
+                f"models.{alias}.url = {model.url!r} is not a URL; write http://HOST:PORT/v1 or https://HOST/v1"
+            )
 
 
 def _check_references(settings: Settings) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 
+from router.prompt import CAPABILITIES
 from stepdown.errors import SettingsError
-from stepdown.settings import Settings, load_settings, scalar_fields, to_toml_values, variable_of
+from stepdown.settings import Capability, Settings, load_settings, scalar_fields, to_toml_values, variable_of
 
 MODELS = """
 [models.strong]
@@ -62,6 +64,10 @@ def test_keys_come_as_a_list(tmp_path: Path) -> None:
         (MODELS + "[tasks.t]\ncheck = 'absent'", "'absent'"),
         (MODELS + "[tasks.t]\nmax_quality_loss = 0", "max_quality_loss"),
         (MODELS + "[tasks.t]\npromotion = 'maybe'", "promotion"),
+        ("[models.a]\nmodel = 'm'\nurll = 'x'", r"`urll` - at `\$\.models\.a`"),
+        ("[models.a]\nmodel = 'm'\n[models.b]\nmodel = 3", r"models\.b\.model`, got 3"),
+        ("[models.a]\nmodel = 'm'\nurl = 'localhost:8000'", r"models\.a\.url = 'localhost:8000'"),
+        ("[models.a]\nmodel = 'm'\ncapabilities = ['tool']", r"'tool' - at `\$\.models\.a\.capabilities"),
         ("not toml", "not TOML"),
     ],
 )
@@ -93,3 +99,7 @@ def test_every_setting_with_a_variable_can_be_set_by_it() -> None:
     assert "proxy.port" in paths
     assert variable_of("proxy.port") == "STEPDOWN_PROXY_PORT"
     assert len({variable_of(path) for path in paths}) == len(paths)
+
+
+def test_the_capabilities_that_can_be_declared_are_those_that_a_prompt_can_need() -> None:
+    assert get_args(Capability) == CAPABILITIES
