@@ -7,10 +7,11 @@ only where the proxy has no keys of its own. Knows nothing of what is asked.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from stepdown.errors import BadRequest, Forbidden, Unauthorized
+from stepdown.errors import BadRequest, Forbidden, SettingsError, Unauthorized
 from stepdown.ids import tenant_of
 from stepdown.settings import Settings
 
@@ -34,6 +35,27 @@ class Caller(NamedTuple):
 def has_keys(settings: Settings) -> bool:
     """Whether callers need a key at all."""
     return bool(settings.proxy.keys) or any(task.keys for task in settings.tasks.values())
+
+
+def check_address(settings: Settings) -> None:
+    """Refuse to open a proxy without keys to other machines.
+
+    Raises:
+        SettingsError: The host is not a loopback address and there are no keys.
+    """
+    host = settings.proxy.host
+    if not has_keys(settings) and not _is_loopback(host):
+        raise SettingsError(
+            f"proxy.host = {host!r} lets other machines in, but proxy.keys is empty, so anyone could spend "
+            "your money; make a key with `stepdown key`, or listen on 127.0.0.1"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Access:

@@ -6,7 +6,6 @@ SIGINT) answers what it has begun, and exits with 0.
 
 from __future__ import annotations
 
-import ipaddress
 import signal
 import socket
 import sys
@@ -14,9 +13,9 @@ from collections.abc import Mapping
 
 import uvicorn
 
-from router.access import has_keys
+from router.access import check_address
 from router.app import create_app
-from stepdown.errors import SettingsError, StepdownError
+from stepdown.errors import StepdownError
 from stepdown.settings import Settings
 
 DRAIN_S = 30
@@ -65,27 +64,6 @@ def serve(settings: Settings, environ: Mapping[str, str]) -> None:
     server.run()
     if not server.started:
         raise StepdownError("the proxy could not start; the line above says why")
-
-
-def check_address(settings: Settings) -> None:
-    """Refuse to open a proxy without keys to other machines.
-
-    Raises:
-        SettingsError: The host is not a loopback address and there are no keys.
-    """
-    host = settings.proxy.host
-    if not has_keys(settings) and not _is_loopback(host):
-        raise SettingsError(
-            f"proxy.host = {host!r} lets other machines in, but proxy.keys is empty, so anyone could spend "
-            "your money; make a key with `stepdown key`, or listen on 127.0.0.1"
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class _Server(uvicorn.Server):

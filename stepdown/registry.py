@@ -6,7 +6,7 @@ know how an artifact is made or what is in it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +17,8 @@ from stepdown.ids import digest, now
 from stepdown.ledger import Ledger, schema
 from stepdown.records import Artifact, Mode, Promotion
 
+ROLLBACK_OF = "rollback_of"
+
 
 def _promotion(row: Row[Any]) -> Promotion:
     fields = dict(row._mapping)
@@ -26,6 +28,17 @@ def _promotion(row: Row[Any]) -> Promotion:
         raise LedgerError(
             f"promotion {fields['sequence']} of task {fields['task']!r} is corrupt: {error}"
         ) from error
+
+
+def not_taken_back(history: Sequence[Promotion]) -> list[Promotion]:
+    """Of a task's promotions, oldest first, those that no later rollback took back, without the rollbacks."""
+    standing: list[Promotion] = []
+    for promotion in history:
+        if ROLLBACK_OF in promotion.evidence:
+            standing = [p for p in standing if p.sequence != promotion.evidence[ROLLBACK_OF]]
+        else:
+            standing.append(promotion)
+    return standing
 
 
 def artifact_id(

@@ -7,9 +7,8 @@ from typing import IO
 
 import click
 
-from stepdown.cli.options import open_ledger, settings_option, task_option
-from stepdown.errors import SettingsError
-from stepdown.settings import Settings, TaskSettings
+from stepdown.cli.options import declared_task, open_ledger, settings_option, task_option
+from stepdown.settings import Settings
 
 
 @click.command()
@@ -21,7 +20,7 @@ def report(settings: Settings, task: str, as_json: bool, png: Path | None) -> No
     """Say what was saved, net of everything, and what it cost in quality."""
     from evals.report import build_report, render_text, to_json, write_png
 
-    _task(settings, task)
+    declared_task(settings, task)
     built = build_report(open_ledger(settings), settings, task)
     click.echo(to_json(built).decode() if as_json else render_text(built))
     if png is not None:
@@ -37,7 +36,7 @@ def answers(settings: Settings, task: str, file: IO[bytes]) -> None:
     """Upload an answer file: one {"prompt", "reference", "check"?} a line; - is standard input."""
     from evals.answers import upload_answers
 
-    _task(settings, task)
+    declared_task(settings, task)
     counts = upload_answers(open_ledger(settings), task, file)
     click.echo(
         f"{counts.added} references added, {counts.changed} changed, {counts.unchanged} as before; "
@@ -52,7 +51,7 @@ def label(settings: Settings, task: str) -> None:
     """Label what has no label yet, now and in this process."""
     from evals.labelling import label_all
 
-    only = {task: _task(settings, task)}
+    only = {task: declared_task(settings, task)}
     worker = settings.worker
     counts = label_all(open_ledger(settings), only, batch=worker.batch, budget_s=worker.soft_limit_s)
     click.echo(
@@ -68,13 +67,6 @@ def fit(settings: Settings, task: str) -> None:
     """Fit a task's router if its labels allow it, now and in this process."""
     from evals.refit import refit
 
-    done = refit(open_ledger(settings), task, _task(settings, task))
+    done = refit(open_ledger(settings), task, declared_task(settings, task))
     click.echo(f"router {done.router} fitted" if done.router else f"no router fitted: {done.why_not}")
     click.echo(f"promoted to {done.step.mode}: {done.step.reason}" if done.step else "nothing promoted")
-
-
-def _task(settings: Settings, name: str) -> TaskSettings:
-    if name not in settings.tasks:
-        known = ", ".join(settings.tasks) or "none; declare [models] and [tasks] in stepdown.toml"
-        raise SettingsError(f"task {name!r} is not declared; declared: {known}")
-    return settings.tasks[name]

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 import click
 from sqlalchemy import func, select
 
-from stepdown.cli.options import open_ledger, settings_option, task_option
-from stepdown.errors import StepdownError
+from stepdown.cli.options import declared_task, open_ledger, settings_option, task_option
+from stepdown.errors import SettingsError, StepdownError
+from stepdown.heartbeat import worker_beat
+from stepdown.ids import now
 from stepdown.ledger import Ledger, schema
 from stepdown.records import Mode
-from stepdown.registry import Registry
+from stepdown.registry import ROLLBACK_OF, Registry, not_taken_back
 from stepdown.settings import DEFAULT_TASK, Settings
 
 
@@ -19,6 +24,8 @@ from stepdown.settings import DEFAULT_TASK, Settings
 @settings_option
 def status(settings: Settings) -> None:
     """Show each task's mode, its router and its counts."""
+    from workers.names import QUEUES
+
     ledger = open_ledger(settings)
     registry = Registry(ledger)
     for task in settings.tasks or (DEFAULT_TASK,):
@@ -28,8 +35,12 @@ def status(settings: Settings) -> None:
         if current:
             click.echo(f"  since   {current.at:%Y-%m-%d %H:%M:%S} UTC, by {current.actor}: {current.reason}")
         click.echo(f"  ledger  {_counts(ledger, task)}")
-    beat = ledger.last_beat("worker")
-    click.echo(f"worker: last heartbeat {f'{beat:%Y-%m-%d %H:%M:%S} UTC' if beat else 'never'}")
+    for queue in QUEUES:
+        beat = ledger.last_beat(worker_beat(queue))
+        shown = (
+            f"{beat:%Y-%m-%d %H:%M:%S} UTC, {(now() - beat).total_seconds():.0f} s ago" if beat else "never"
+        )
+        click.echo(f"worker of {queue}: last heartbeat {shown}")
 
 
 def _counts(ledger: Ledger, task: str) -> str:
@@ -53,6 +64,13 @@ def _counts(ledger: Ledger, task: str) -> str:
 @click.option("--reason", default="by hand", show_default=True, help="Why, for the record.")
 def promote(settings: Settings, task: str, mode: str, artifact: str | None, reason: str) -> None:
     """Move a task to a mode, or to another router."""
+    declared = declared_task(settings, task)
+    if declared.small is None and mode != Mode.STRONG:
+        raise SettingsError(
+            f"task {task!r} has no small model to be in mode {mode} with; set tasks.{task}.small"
+        )
+    if artifact is not None and mode != Mode.ROUTE:
+        raise click.UsageError(f"--router {artifact} goes with --to route, not with --to {mode}")
     registry = Registry(open_ledger(settings))
     if mode == Mode.ROUTE:
         newest = registry.artifact(artifact) if artifact else registry.newest("router", task)
@@ -66,25 +84,39 @@ def promote(settings: Settings, task: str, mode: str, artifact: str | None, reas
 @settings_option
 @task_option
 def rollback(settings: Settings, task: str) -> None:
-    """Put back what was in force before the last promotion; before the first one is mode strong."""
+    """Put back what was in force before the last promotion; before the first one is mode strong.
+
+    Done again, it goes back one promotion more: what was rolled back does not come back by itself.
+    """
+    declared_task(settings, task)
     registry = Registry(open_ledger(settings))
-    history = registry.history(task)
-    if not history:
-        raise StepdownError(f"task {task!r} was never promoted; it is in mode strong")
-    before = history[-2] if len(history) > 1 else None
-    mode, artifact = (before.mode, before.artifact) if before else (Mode.STRONG, None)
-    _move(registry, task, mode, artifact, f"rollback of promotion {history[-1].sequence}")
+    standing = not_taken_back(registry.history(task))
+    if not standing:
+        raise StepdownError(f"task {task!r} has no promotion to roll back; it is in mode strong")
+    *before, last = standing
+    mode, artifact = (before[-1].mode, before[-1].artifact) if before else (Mode.STRONG, None)
+    reason = f"rollback of promotion {last.sequence}"
+    _move(registry, task, mode, artifact, reason, evidence={ROLLBACK_OF: last.sequence})
 
 
-def _move(registry: Registry, task: str, mode: Mode, artifact: str | None, reason: str) -> None:
+def _move(
+    registry: Registry,
+    task: str,
+    mode: Mode,
+    artifact: str | None,
+    reason: str,
+    evidence: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
     current = registry.current(task)
+    if current is not None and (current.mode, current.artifact) == (mode, artifact):
+        raise StepdownError(f"task {task!r} is in mode {mode} already, with {artifact or 'no router'}")
     moved = registry.promote(
         task,
         mode=mode,
         artifact=artifact,
         actor=getpass.getuser(),
         reason=reason,
-        evidence={},
+        evidence=dict(evidence),
         after=current.sequence if current else 0,
     )
     if not moved:

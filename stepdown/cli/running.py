@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from stepdown.cli.options import model_values, settings_option
+from stepdown.cli.options import RESOLVED, model_values, open_ledger, settings_option
 from stepdown.errors import SettingsError
 from stepdown.settings import DEFAULT_TASK, Settings, load_settings
 
@@ -27,11 +28,16 @@ def up(path: str | None, **options: Any) -> None:
     settings = load_settings(path, overrides=_overrides(**options))
     if not settings.models:
         raise SettingsError("no model is declared; give --strong MODEL, or [models.strong] in stepdown.toml")
+    from stepdown.preflight import alone_in, check_port
     from stepdown.processes import up_children
     from stepdown.supervisor import supervise
 
-    resolved = write_settings(settings)
-    sys.exit(supervise(up_children(resolved, settings)))
+    with alone_in(Path(settings.home).absolute()):
+        check_port(settings.proxy.host, settings.proxy.port)
+        check_settings(settings, os.environ)
+        open_ledger(settings).close()
+        resolved = write_settings(settings)
+        sys.exit(supervise(up_children(resolved, settings)))
 
 
 @click.command()
@@ -63,11 +69,31 @@ def beat(settings: Settings) -> None:
     run_beat(settings)
 
 
+def check_settings(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Refuse at once what a child would fail by, or only a label would tell of.
+
+    Raises:
+        SettingsError: A key's variable is not set, or the proxy would be open to other machines.
+        CheckError: A check is not known or its settings are wrong.
+    """
+    from evals.checks import build_check
+    from router.access import check_address
+    from router.upstream.factory import read_keys
+
+    check_address(settings)
+    read_keys(settings, environ)
+    for task in settings.tasks.values():
+        for name, check in task.checks.items():
+            build_check(name, check)
+
+
 def write_settings(settings: Settings) -> Path:
-    """Write the resolved settings where the children read them; they hold no secret."""
+    """Write the resolved settings for the children alone: the URL of a broker may hold a password."""
     home = Path(settings.home).absolute()
     home.mkdir(parents=True, exist_ok=True)
-    file = home / "settings.json"
+    file = home / RESOLVED
+    file.touch(mode=0o600)
+    file.chmod(0o600)
     file.write_bytes(
         msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(settings, home=str(home))))
     )

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from router.access import Access
-from router.serving import check_address
+from router.access import Access, check_address
 from stepdown.errors import BadRequest, Forbidden, SettingsError, Unauthorized
 from stepdown.ledger import Ledger
 from stepdown.settings import ModelSettings, ProxySettings, Settings, TaskSettings

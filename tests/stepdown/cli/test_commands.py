@@ -18,6 +18,8 @@ from stepdown.ledger import Ledger
 from stepdown.records import Mode
 from stepdown.registry import Registry
 from stepdown.settings import load_settings
+from workers import names
+from workers.factory import create_celery
 
 SETTINGS = """
 home = "{home}"
@@ -73,8 +75,43 @@ def test_routing_takes_the_newest_router(settings_file: str) -> None:
     assert (current.mode, current.artifact) == (Mode.ROUTE, kept.id)
 
 
+def test_rolling_back_again_goes_further_back(settings_file: str) -> None:
+    for content in (b"a", b"b"):
+        registry(settings_file).keep("router", "default", content, settings={}, summary={})
+        run("promote", "--settings", settings_file, "--to", "route")
+    run("promote", "--settings", settings_file, "--to", "shadow")
+    for _ in range(2):
+        run("rollback", "--settings", settings_file)
+    (first, second, *_, last) = registry(settings_file).history("default")
+    assert second.artifact != first.artifact == last.artifact
+    assert last.mode is Mode.ROUTE
+    assert "route -> strong" in run("rollback", "--settings", settings_file).output
+    with pytest.raises(StepdownError, match="no promotion to roll back"):
+        run("rollback", "--settings", settings_file)
+
+
+def test_a_promotion_that_changes_nothing_is_refused(settings_file: str) -> None:
+    run("promote", "--settings", settings_file, "--to", "shadow")
+    with pytest.raises(StepdownError, match="in mode shadow already"):
+        run("promote", "--settings", settings_file, "--to", "shadow")
+    assert len(registry(settings_file).history("default")) == 1
+
+
+@pytest.mark.parametrize("command", [("promote", "--to", "shadow"), ("rollback",)])
+def test_a_task_that_is_not_declared_is_not_moved(settings_file: str, command: tuple[str, ...]) -> None:
+    with pytest.raises(StepdownError, match=r"'defualt' is not declared; declared: default"):
+        run(*command, "--settings", settings_file, "--task", "defualt")
+
+
+def test_a_task_without_a_small_model_stays_on_strong(tmp_path: Path) -> None:
+    alone = tmp_path / "alone.toml"
+    alone.write_text(f'home = "{tmp_path}"\n[models.strong]\nmodel = "m"\nurl = "http://127.0.0.1:9/v1"\n')
+    with pytest.raises(StepdownError, match=r"no small model.*tasks\.default\.small"):
+        run("promote", "--settings", str(alone), "--to", "shadow")
+
+
 def test_there_is_nothing_to_roll_back_at_first(settings_file: str) -> None:
-    with pytest.raises(StepdownError, match="never promoted"):
+    with pytest.raises(StepdownError, match="no promotion to roll back"):
         run("rollback", "--settings", settings_file)
 
 
@@ -84,7 +121,16 @@ def test_status_names_mode_and_counts(settings_file: str) -> None:
     assert "task default: mode shadow" in output
     assert "to look" in output
     assert "0 requests, 0 calls, 0 labels" in output
-    assert "last heartbeat never" in output
+    assert output.count("last heartbeat never") == 2
+
+
+def test_status_shows_the_beats_that_the_workers_leave(settings_file: str) -> None:
+    assert "never" in run("status", "--settings", settings_file).output
+    app = create_celery(load_settings(settings_file, environ={}))
+    app.tasks[names.HEARTBEAT](names.LABELS)
+    output = run("status", "--settings", settings_file).output
+    assert re.search(r"worker of labels: last heartbeat 20\d\d-.* UTC, \d s ago", output)
+    assert "worker of fits: last heartbeat never" in output
 
 
 def test_answers_are_uploaded_from_standard_input(settings_file: str) -> None:
@@ -119,6 +165,34 @@ def test_up_without_a_model_says_what_to_give(tmp_path: Path) -> None:
     empty.touch()
     with pytest.raises(StepdownError, match="--strong MODEL"):
         run("up", "--settings", str(empty), "--home", str(tmp_path / "home"))
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ('[models.paid]\nmodel = "m"\napi_key_env = "NO_SUCH_KEY"', "'NO_SUCH_KEY' is not set"),
+        ('[proxy]\nhost = "0.0.0.0"', "proxy.host = '0.0.0.0'"),
+        ('[tasks.default.checks.other]\nkind = "numbr"', "'numbr'"),
+    ],
+)
+def test_up_refuses_at_once_what_a_child_would_fail_by(settings_file: str, more: str, named: str) -> None:
+    with Path(settings_file).open("a") as file:
+        file.write(more)
+    with pytest.raises(StepdownError, match=named):
+        run("up", "--settings", settings_file, "--port", "0")
+
+
+def test_what_runs_on_models_of_the_command_line_is_looked_at_without_naming_them(
+    settings_file: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = load_settings(settings_file, environ={})
+    write_settings(settings)
+    monkeypatch.chdir(tmp_path / "home")
+    monkeypatch.setenv("STEPDOWN_HOME", settings.home)
+    assert "REQUESTS" in run("report").output
+    monkeypatch.setenv("STEPDOWN_HOME", str(tmp_path / "elsewhere"))
+    with pytest.raises(StepdownError, match="set STEPDOWN_HOME to the folder"):
+        run("report")
 
 
 def test_config_explains_every_setting() -> None:
@@ -167,3 +241,4 @@ def test_resolved_settings_have_an_absolute_home_and_are_read_back(
     settings = load_settings(settings_file, environ={})
     file = write_settings(settings)
     assert load_settings(file, environ={"STEPDOWN_HOME": "/elsewhere"}) == settings
+    assert file.stat().st_mode & 0o077 == 0, "the URL of a broker or a database may hold a password"
