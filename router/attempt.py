@@ -11,7 +11,7 @@ import time
 import msgspec
 
 from router.upstream import Model, Reply
-from router.wire import Answer, read_answer
+from router.wire import Ending, read_ending
 from stepdown.errors import UpstreamError
 from stepdown.ids import new_id, now
 from stepdown.ledger import Body
@@ -42,7 +42,7 @@ class Attempt:
         self._unsent = b""
         self._whole = False
         self._error: str | None = None
-        self._answer: Answer | None = None
+        self._ending: Ending | None = None
 
     async def open(self, body: bytes, *, stream: bool, authorization: str | None = None) -> None:
         """Ask, and wait for the first byte of a stream or for the whole of any other answer.
@@ -117,19 +117,19 @@ class Attempt:
         return self._parts[0] if self._parts else b""
 
     @property
-    def answer(self) -> Answer:
+    def ending(self) -> Ending:
         """What the bytes received so far say."""
-        if self._answer is None:
-            self._answer = read_answer(self.body)
-        return self._answer
+        if self._ending is None:
+            self._ending = read_ending(self.body)
+        return self._ending
 
     @property
     def complete(self) -> bool:
         """Whether the whole answer came: to `[DONE]`, or to a clean end after a finish reason."""
         if self.reply is None or self.reply.status >= 300:
             return False
-        ended_well = self._whole and self._error is None and self.answer.finish_reason is not None
-        return self.answer.complete or ended_well
+        ended_well = self._whole and self._error is None and self.ending.finish_reason is not None
+        return self.ending.complete or ended_well
 
     def fail(self, why: str) -> None:
         """Note why there is no more to come; the first reason stays."""
@@ -146,9 +146,9 @@ class Attempt:
     def records(self, request: str) -> list[Call | Body]:
         """The call and its body, for the ledger."""
         self.end()
-        answer, price = self.answer, self.model.price
+        ending, price = self.ending, self.model.price
         body = Body.of(self.body) if self.body else None
-        usage = (answer.prompt_tokens, answer.completion_tokens, answer.cached_tokens)
+        usage = (ending.prompt_tokens, ending.completion_tokens, ending.cached_tokens)
         call = Call(
             id=self._id,
             request=request,
@@ -164,7 +164,7 @@ class Attempt:
             completion_tokens=usage[1],
             cached_tokens=usage[2],
             cost_usd_micros=None if price is None else price.cost_usd_micros(*usage),
-            finish_reason=answer.finish_reason and answer.finish_reason[:64],
+            finish_reason=ending.finish_reason and ending.finish_reason[:64],
             error=self._error,
             body=None if body is None else body.digest,
         )

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import msgspec
 
 CAPABILITIES = ("tools", "json", "images", "audio", "files", "logprobs", "choices")
+_spaces = bytes(0x20 if chr(byte).isspace() and byte < 0x80 else byte for byte in range(256))
 PART_CAPABILITY = {"image_url": "images", "input_audio": "audio", "file": "files"}
 
 
@@ -78,13 +79,15 @@ class Prompt:
 
 def prompt_of(chat: ChatView) -> Prompt:
     """The prompt of a chat request."""
-    texts = [(m.role, _text(m)) for m in chat.messages]
-    body = [(role, text) for role, text in texts if role not in ("system", "developer")]
+    system: list[str] = []
+    others: list[str] = []
+    for message in chat.messages:
+        (system if message.role in ("system", "developer") else others).append(_text(message))
     return Prompt(
-        system="\n".join(text for role, text in texts if role in ("system", "developer")),
-        history="\n".join(text for _, text in body[:-1]),
-        user=body[-1][1] if body else "",
-        messages=len(texts),
+        system="\n".join(system),
+        history="\n".join(others[:-1]),
+        user=others[-1] if others else "",
+        messages=len(chat.messages),
         needs=_needs(chat),
         max_tokens=chat.max_completion_tokens or chat.max_tokens,
         temperature=chat.temperature,
@@ -93,8 +96,18 @@ def prompt_of(chat: ChatView) -> Prompt:
 
 def prompt_hash(prompt: Prompt) -> str:
     """Hash under which duplicates meet: case and white space do not count. 32 hex digits."""
-    parts = (" ".join(p.casefold().split()) for p in (prompt.system, prompt.history, prompt.user))
-    return hashlib.blake2b("\x00".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    parts = map(_normal, (prompt.system, prompt.history, prompt.user))
+    return hashlib.blake2b(b"\x00".join(parts), digest_size=16).hexdigest()
+
+
+def _normal(text: str) -> bytes:
+    """The text folded, its words one space apart."""
+    if not text.isascii():
+        return " ".join(text.casefold().split()).encode("utf-8", "surrogatepass")
+    flat = text.encode().lower().translate(_spaces)  # the same, without an object for each word
+    while b"  " in flat:
+        flat = flat.replace(b"  ", b" ")
+    return flat.strip(b" ")
 
 
 def _text(message: Message) -> str:

@@ -22,24 +22,36 @@ class Splitter:
     def __init__(self) -> None:
         self._rest = b""
 
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """The events that this chunk completes."""
+    def feed(self, chunk: bytes) -> bytes:
+        """The events that this chunk completes, in one piece; `events_in` tells them apart."""
         pending = self._rest + chunk if self._rest else chunk
-        events: list[bytes] = []
-        start = 0
-        for match in _boundary.finditer(pending):
-            end = match.end()
-            if end == len(pending) and pending[-1] == 0x0D:
-                break  # the line feed of this carriage return may still come
-            events.append(pending[start:end])
-            start = end
-        self._rest = pending[start:]
-        return events
+        end = _end_of_events(pending)
+        self._rest = pending[end:]
+        return pending[:end]
 
     def rest(self) -> bytes:
         """What has come of an event that is not whole; the splitter is empty afterwards."""
         rest, self._rest = self._rest, b""
         return rest
+
+
+def events_in(whole: bytes) -> list[bytes]:
+    """The events of bytes that are whole events."""
+    ends = [match.end() for match in _boundary.finditer(whole)]
+    return [whole[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _end_of_events(pending: bytes) -> int:
+    """Where the last whole event ends; 0 where there is none."""
+    if b"\r" not in pending and b"\n\n\n" not in pending:  # nearly always, and then no two ways to cut
+        return pending.rfind(b"\n\n") + 2 if b"\n\n" in pending else 0
+    last = 0
+    for match in _boundary.finditer(pending):
+        end = match.end()
+        if end == len(pending) and pending[-1] == 0x0D:
+            break  # the line feed of this carriage return may still come
+        last = end
+    return last
 
 
 class _Chunk(msgspec.Struct):
@@ -91,12 +103,25 @@ class Gate:
             self.held += chunk
             return b""
         events = self._splitter.feed(chunk)
-        passed: list[bytes] = []
-        for position, event in enumerate(events):
+        mark = self._first_mark(events)
+        return events if mark < 0 else self._sift(events, _end_of_events(events[:mark]))
+
+    def _first_mark(self, events: bytes) -> int:
+        """Where bytes are that the end or a withheld event must have, and others hardly ever have; or -1."""
+        done = events.find(b"[DONE]")
+        if self._hide_usage and b'"usage"' in events and (found := _no_choices.search(events)):
+            return found.start() if done < 0 else min(done, found.start())
+        return done
+
+    def _sift(self, events: bytes, start: int) -> bytes:
+        """What may be sent on of events of which those up to `start` may."""
+        passed = [events[:start]]
+        for event in events_in(events[start:]):
             if is_done(event):
                 self.done = True
-                self.held = b"".join(events[position:]) + self._splitter.rest()
+                self.held = events[start:] + self._splitter.rest()
                 break
+            start += len(event)
             if not (self._hide_usage and is_usage_only(event)):
                 passed.append(event)
         return b"".join(passed)

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -22,6 +22,7 @@ DONE = b"[DONE]"
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _view = msgspec.json.Decoder(ChatView)
+_data_lines = re.compile(rb"\ndata:([^\n]*)")
 _path = re.compile(r" - at `\$\.?([^`]*)`$")
 
 
@@ -42,8 +43,10 @@ class Hints:
     conversation: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
+NO_HINTS = Hints()
+
+
+class ChatRequest(NamedTuple):
     """A parsed chat request.
 
     Attributes:
@@ -75,20 +78,14 @@ def parse_chat(body: bytes) -> ChatRequest:
         raise _invalid(error, body) from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise BadRequest(f"the body is not JSON: {error}", code="invalid_json") from error
-    own, others = _split_metadata(view.metadata or {})
-    if own:
-        fields = dict(fields)
-        if others:
-            fields["metadata"] = _raw(others)
-        else:
-            del fields["metadata"]
+    hints = _take_hints(view.metadata, fields) if view.metadata else NO_HINTS
     return ChatRequest(
         fields=fields,
         model=view.model,
         prompt=prompt_of(view),
         stream=bool(view.stream),
         wants_usage=bool((view.stream_options or {}).get("include_usage")),
-        hints=_hints(own),
+        hints=hints,
     )
 
 
@@ -123,6 +120,16 @@ def error_body(message: str, *, kind: str, code: str | None = None, param: str |
 
 def _raw(value: Any) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(value))
+
+
+def _take_hints(metadata: Mapping[str, Any], fields: dict[str, msgspec.Raw]) -> Hints:
+    """The hints in the metadata, which are taken out of the fields."""
+    own, others = _split_metadata(metadata)
+    if own and others:
+        fields["metadata"] = _raw(others)
+    elif own:
+        del fields["metadata"]
+    return _hints(own)
 
 
 def _split_metadata(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -169,17 +176,15 @@ def _value_at(value: Any, path: str) -> Any:
     return value
 
 
-class Answer(msgspec.Struct):
+class Ending(msgspec.Struct):
     """What the ledger needs of an answer, read from its JSON or put together from its SSE events.
 
     Attributes:
-        text: The text of the first choice.
         finish_reason: Of the first choice.
         prompt_tokens: As the upstream counted; None where it did not say. Likewise the others.
         complete: Whether the body is a whole answer: readable, without an error in it, not cut off.
     """
 
-    text: str = ""
     finish_reason: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -187,17 +192,27 @@ class Answer(msgspec.Struct):
     complete: bool = False
 
 
-class _Details(msgspec.Struct):
+class Answer(Ending):
+    """All that is read of an answer.
+
+    Attributes:
+        text: The text of the first choice.
+    """
+
+    text: str = ""
+
+
+class _Details(msgspec.Struct, gc=False):
     cached_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, gc=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
 
 
-class _Content(msgspec.Struct):
+class _Content(msgspec.Struct, gc=False):
     content: str | list[Any] | None = None
 
     @property
@@ -208,59 +223,92 @@ class _Content(msgspec.Struct):
         return self.content or ""
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     index: int = 0
     message: _Content | None = None
     delta: _Content | None = None
     finish_reason: str | None = None
 
 
-class _Completion(msgspec.Struct):
+class _Completion(msgspec.Struct, gc=False):
     choices: list[_Choice] = []
     usage: _Usage | None = None
     error: Any = None
 
 
 _completion = msgspec.json.Decoder(_Completion)
+_completions = msgspec.json.Decoder(list[_Completion])
+
+
+def read_ending(body: bytes) -> Ending:
+    """Read how an answer's body, JSON or SSE, whole or cut off, ends; what cannot be read is left unset."""
+    return _read_into(Ending(), body)[0]
 
 
 def read_answer(body: bytes) -> Answer:
-    """Read an answer's body, JSON or SSE, whole or cut off; what cannot be read is left unset."""
-    answer = Answer()
-    if body.lstrip()[:1] == b"{":
-        answer.complete = _absorb(answer, body)
-        return answer
-    sound = True
-    for event in events_of(body):
-        if event == DONE:
-            answer.complete = sound
-        else:
-            sound = _absorb(answer, event) and sound
+    """As `read_ending`, but its text too."""
+    answer, parts = _read_into(Answer(), body)
+    firsts = [choice for part in parts for choice in part.choices if choice.index == 0]
+    answer.text = "".join(said.text for choice in firsts if (said := choice.message or choice.delta))
     return answer
 
 
 def events_of(body: bytes) -> list[bytes]:
     """The data of each whole SSE event of a body, in order."""
     return [
-        line[5:].strip()
-        for line in body.replace(b"\r\n", b"\n").split(b"\n")
-        if line.startswith(b"data:") and line[5:].strip()
+        content for line in body.split(b"\n") if line.startswith(b"data:") and (content := line[5:].strip())
     ]
 
 
-def _absorb(answer: Answer, document: bytes) -> bool:
+Read = TypeVar("Read", bound=Ending)
+
+
+def _read_into(ending: Read, body: bytes) -> tuple[Read, list[_Completion]]:
+    """Fill an ending in, and give the documents that could be read too."""
+    if body.lstrip()[:1] == b"{":
+        documents, whole = [body], 1
+    else:
+        events = events_of(body)
+        documents = [event for event in events if event != DONE]
+        whole = _before_the_last_done(events)
+    read = _read_all(documents)
+    ending.complete = whole >= 0 and all(part is not None and part.error is None for part in read[:whole])
+    parts = [part for part in read if part is not None]
+    for part in parts:
+        for choice in part.choices:
+            if choice.finish_reason and choice.index == 0:
+                ending.finish_reason = choice.finish_reason
+        if part.usage is not None:
+            _count(ending, part.usage)
+    return ending, parts
+
+
+def _before_the_last_done(events: list[bytes]) -> int:
+    """How many documents come before the last `[DONE]`; -1 where there is none."""
+    if DONE not in events:
+        return -1
+    last = len(events) - 1 - events[::-1].index(DONE)
+    return last - events[:last].count(DONE)
+
+
+def _read_all(documents: list[bytes]) -> list[_Completion | None]:
+    """Each document read; as one array, which is much faster, where all of them can be."""
     try:
-        read = _completion.decode(document)
+        read: list[_Completion | None] = [*_completions.decode(b"[%b]" % b",".join(documents))]
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    for choice in read.choices:
-        if choice.index == 0:
-            part = choice.message or choice.delta
-            answer.text += part.text if part else ""
-            answer.finish_reason = choice.finish_reason or answer.finish_reason
-    if read.usage is not None:
-        answer.prompt_tokens = read.usage.prompt_tokens
-        answer.completion_tokens = read.usage.completion_tokens
-        details = read.usage.prompt_tokens_details
-        answer.cached_tokens = details.cached_tokens if details else None
-    return read.error is None
+        read = []
+    return read if len(read) == len(documents) else [_read(document) for document in documents]
+
+
+def _read(document: bytes) -> _Completion | None:
+    try:
+        return _completion.decode(document)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _count(ending: Ending, usage: _Usage) -> None:
+    ending.prompt_tokens = usage.prompt_tokens
+    ending.completion_tokens = usage.completion_tokens
+    details = usage.prompt_tokens_details
+    ending.cached_tokens = details.cached_tokens if details else None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from router.prompt import Prompt, prompt_hash
 from router.wire import read_prompt
@@ -72,3 +76,11 @@ def test_duplicates_share_a_hash() -> None:
     assert len({prompt_hash(p) for p in same}) == 1
     other = prompt([said("system", "hello"), said("user", "world")])
     assert prompt_hash(other) != prompt_hash(same[0])
+
+
+@given(st.lists(st.text() | st.text(" \t\n\x0b\x1c\x85\xa0aB\u3000ßİ"), min_size=3, max_size=3))
+def test_a_hash_is_that_of_the_folded_words(texts: list[str]) -> None:
+    system, history, user = texts
+    asked = replace(prompt([said("user", "x")]), system=system, history=history, user=user)
+    words = "\x00".join(" ".join(text.casefold().split()) for text in texts).encode("utf-8", "surrogatepass")
+    assert prompt_hash(asked) == hashlib.blake2b(words, digest_size=16).hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.sse import Gate, Splitter, data_of, is_done, is_usage_only
+from router.sse import Gate, Splitter, data_of, events_in, is_done, is_usage_only
 from tests.fakes import DONE, event, events, usage_event
 
 
@@ -16,7 +16,7 @@ def cut(stream: bytes, places: list[int]) -> list[bytes]:
 
 def split(chunks: list[bytes]) -> tuple[list[bytes], bytes]:
     splitter = Splitter()
-    found = [whole for chunk in chunks for whole in splitter.feed(chunk)]
+    found = [whole for chunk in chunks for whole in events_in(splitter.feed(chunk))]
     return found, splitter.rest()
 
 
@@ -63,16 +63,19 @@ def test_usage_only_is_told_from_what_resembles_it() -> None:
     assert not is_usage_only(b'data: {"choices": [], "prompt_filter_results": []}\n\n')
 
 
-@given(places)
-def test_the_gate_holds_the_end_and_withholds_usage(at: list[int]) -> None:
-    parts = events("one two three")
-    chunks = cut(b"".join(parts) + b": bye\n\n", at)
+@given(places, st.sampled_from([b"\n", b"\r\n", b"\r"]))
+def test_the_gate_holds_the_end_and_withholds_usage(at: list[int], end_of_line: bytes) -> None:
+    said = [event({"content": "[DONE]"}), event({"content": '"choices": [], "usage"'})]
+    head, *others = events("one two three")
+    parts = [part.replace(b"\n", end_of_line) for part in (head, *said, usage_event(), *others)]
+    bye = b": bye" + end_of_line * 2
+    chunks = cut(b"".join(parts) + bye, at)
     for hide in (True, False):
         gate = Gate(hide_usage=hide)
         passed = b"".join(gate.feed(chunk) for chunk in chunks)
         assert passed == b"".join(part for part in parts[:-1] if not (hide and is_usage_only(part)))
         assert gate.done
-        assert gate.close() == DONE + b": bye\n\n"
+        assert gate.close() == parts[-1] + bye
 
 
 def test_the_gate_keeps_what_came_without_its_blank_line() -> None:

@@ -149,6 +149,13 @@ def test_a_stream_is_read_whole_and_cut_off() -> None:
     assert (broken.text, broken.complete, broken.prompt_tokens) == ("Hello ", False, None)
 
 
+def test_what_cannot_be_read_costs_the_whole_but_not_the_rest() -> None:
+    for broken in (b"data: {\n\n", b'data: {"choices": []}, {}\n\n'):
+        answer = read_answer(event({"content": "a"}) + broken + event({"content": "b"}, "stop") + DONE)
+        assert (answer.text, answer.finish_reason, answer.complete) == ("ab", "stop", False)
+        assert read_answer(event({"content": "a"}) + DONE + broken).complete
+
+
 def test_only_the_first_choice_is_text() -> None:
     second = b'data: {"choices": [{"index": 1, "delta": {"content": "no"}, "finish_reason": null}]}\n\n'
     assert read_answer(event({"content": "yes"}) + second + DONE).text == "yes"
