@@ -11,7 +11,7 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Dialect, Insert, Table
+from sqlalchemy import Dialect, Insert, Table
 
 BLOCK = 64  # rows in the longest statement: SQLite holds the lock that Python threads share row by row
 
@@ -28,10 +28,9 @@ class _Statement(NamedTuple):
     sql: str
     names: Sequence[str] | None
 
-    def run(self, connection: Connection, rows: Sequence[Row]) -> None:
+    def run(self, cursor: Any, rows: Sequence[Row]) -> None:
         values = tuple(chain.from_iterable(rows))
-        parameters = values if self.names is None else dict(zip(self.names, values, strict=True))
-        connection.exec_driver_sql(self.sql, parameters)
+        cursor.execute(self.sql, values if self.names is None else dict(zip(self.names, values, strict=True)))
 
 
 class Appender:
@@ -63,11 +62,11 @@ class Appender:
             row[index] = convert(row[index])
         return tuple(row)
 
-    def append(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Insert rows, in statements of at most `BLOCK` rows each."""
+    def append(self, cursor: Any, rows: Sequence[Row]) -> None:
+        """Insert rows through a cursor of the driver, in statements of at most `BLOCK` rows each."""
         start = 0
         for size in _sizes(len(rows)):
-            self._statement(size).run(connection, rows[start : start + size])
+            self._statement(size).run(cursor, rows[start : start + size])
             start += size
 
     def _statement(self, size: int) -> _Statement:

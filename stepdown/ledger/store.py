@@ -67,6 +67,8 @@ class Ledger:
             migrate(self.engine)
         on_postgres = self.engine.dialect.name == "postgresql"
         self._insert = postgres_insert if on_postgres else sqlite_insert
+        driver: Any = self.engine.dialect.dbapi
+        self._driver_error: type[Exception] = driver.Error
         self._writing_engine = self.engine.execution_options(writes=True)
         self._appenders = {kind: self._appender(kind) for kind in TABLES}
 
@@ -86,7 +88,7 @@ class Ledger:
         try:
             with self._writing_engine.begin() as connection:
                 yield connection
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, self._driver_error) as error:
             raise LedgerError(f"the ledger refused a write: {error}") from error
 
     def append(self, records: Iterable[Record]) -> None:
@@ -128,8 +130,12 @@ class Ledger:
         ]
 
     def _execute(self, connection: Connection, rows: Mapping[type, list[tuple[Any, ...]]]) -> None:
-        for kind, group in rows.items():
-            self._appenders[kind].append(connection, group)
+        cursor = connection.connection.cursor()
+        try:
+            for kind, group in rows.items():
+                self._appenders[kind].append(cursor, group)
+        finally:
+            cursor.close()
 
     def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         """All rows of a query.
