@@ -55,7 +55,7 @@ class Attempt:
                 body, stream=stream, authorization=authorization
             )
             if reply.streams and reply.status < 300:
-                self._unsent = await self._next(reply)
+                self._unsent = await self.chunk()
                 if not self._unsent:
                     raise UpstreamError(f"model {self.model.alias!r} ended its stream before the first event")
             else:
@@ -95,13 +95,10 @@ class Attempt:
             return first
         assert self.reply is not None
         try:
-            return await self._next(self.reply)
+            chunk = await self.reply.next_chunk()
         except UpstreamError as error:
             self.fail(str(error))
             raise
-
-    async def _next(self, reply: Reply) -> bytes:
-        chunk = await reply.next_chunk()
         if not chunk:
             self._whole = True
         elif self._first is None:

@@ -44,7 +44,8 @@ def events_in(whole: bytes) -> list[bytes]:
 def _end_of_events(pending: bytes) -> int:
     """Where the last whole event ends; 0 where there is none."""
     if b"\r" not in pending and b"\n\n\n" not in pending:  # nearly always, and then no two ways to cut
-        return pending.rfind(b"\n\n") + 2 if b"\n\n" in pending else 0
+        found = pending.rfind(b"\n\n")
+        return 0 if found < 0 else found + 2
     last = 0
     for match in _boundary.finditer(pending):
         end = match.end()
