@@ -1,8 +1,9 @@
 """Runs the benchmark: `python -m bench.gateway [--seconds S] [--rounds N] [--json FILE]`.
 
-A fake upstream, the real proxy (real ledger, in a scratch folder) and a load generator run as processes of
-their own; the proxy has one core and the other two share another, where the machine lets us say so. Rounds
-go direct, proxy, direct, proxy, …, so that a busy machine is busy for both; the table shows medians.
+A fake upstream, a bare relay of the proxy's own stack, the real proxy (real ledger, in a scratch folder)
+and a load generator run as processes of their own; relay and proxy share one core and the other two
+another, where the machine lets us say so. Rounds go direct, relay, proxy, direct, relay, proxy, …, so that
+a busy machine is busy for all; the tables show medians.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich.console import Console
-from rich.table import Table
+from evals.report.layout import table
 
 ROOT = Path(__file__).parents[2]
 CONCURRENCIES = (1, 32)
+TARGETS = ("direct", "bare relay", "proxy")
 WARM_UP_S = 0.5
 PROXY = (
     "import os, sys\nfrom router.serving import serve\nfrom stepdown.settings import load_settings\n"
@@ -60,16 +61,28 @@ class Medians(NamedTuple):
 
 
 class Result(NamedTuple):
-    """A case, measured."""
+    """A case, measured.
+
+    Attributes:
+        direct: The load generator's own calls of the upstream.
+        relay: Calls through a bare relay of the same stack, which neither decides nor records.
+        proxy: Calls through the proxy.
+    """
 
     case: Case
     direct: Medians
+    relay: Medians
     proxy: Medians
 
     @property
     def added_ms(self) -> float:
-        """What the proxy adds to the median latency."""
+        """What the proxy adds to the median latency of a direct call."""
         return self.proxy.p50_ms - self.direct.p50_ms
+
+    @property
+    def failures(self) -> int:
+        """All that failed."""
+        return self.direct.failures + self.relay.failures + self.proxy.failures
 
 
 @contextmanager
@@ -122,7 +135,7 @@ def order(load: subprocess.Popen[str], port: int, case: Case, seconds: float) ->
     return measured
 
 
-def measure(seconds: float, rounds: int, console: Console) -> list[Result]:
+def measure(seconds: float, rounds: int) -> list[Result]:
     """Run everything."""
     proxy_core, other_core = cores()
     with ExitStack() as stack:
@@ -131,57 +144,53 @@ def measure(seconds: float, rounds: int, console: Console) -> list[Result]:
         direct = int(line_of(upstream))
         file = settings_file(home, direct)
         server = stack.enter_context(process(["-c", PROXY, str(file)], proxy_core))
-        proxy = int(line_of(server).rpartition(":")[2])
+        floor = stack.enter_context(process(["-m", "bench.gateway.floor", str(direct)], proxy_core))
         load = stack.enter_context(process(["-m", "bench.gateway.load"], other_core))
+        ports = {
+            "direct": direct,
+            "relay": int(line_of(floor)),
+            "proxy": int(line_of(server).rpartition(":")[2]),
+        }
         cases = [Case(stream, concurrency) for stream in (False, True) for concurrency in CONCURRENCIES]
         results = []
         for case in cases:
-            console.print(f"{case.name}, concurrency {case.concurrency} …", highlight=False)
-            results.append(_measure_case(load, direct, proxy, case, seconds, rounds))
+            print(f"{case.name}, {case.concurrency} at a time …", file=sys.stderr, flush=True)
+            results.append(_measure_case(load, ports, case, seconds, rounds))
     return results
 
 
 def _measure_case(
-    load: subprocess.Popen[str], direct: int, proxy: int, case: Case, seconds: float, rounds: int
+    load: subprocess.Popen[str], ports: Mapping[str, int], case: Case, seconds: float, rounds: int
 ) -> Result:
-    measured: dict[int, list[dict[str, float]]] = {direct: [], proxy: []}
-    for port in measured:
+    measured: dict[str, list[dict[str, float]]] = {target: [] for target in ports}
+    for port in ports.values():
         order(load, port, case, min(WARM_UP_S, seconds))
     for _ in range(rounds):
-        for port, found in measured.items():
-            found.append(order(load, port, case, seconds))
-    return Result(case, Medians.of(measured[direct]), Medians.of(measured[proxy]))
+        for target, port in ports.items():
+            measured[target].append(order(load, port, case, seconds))
+    return Result(case, **{target: Medians.of(found) for target, found in measured.items()})
 
 
-def table(results: Sequence[Result]) -> Table:
-    """The results as a table."""
-    shown = Table(title="The proxy next to a direct call (relay, decision and durable record)")
-    shown.add_column("traffic")
-    for column in (
-        "concurrency",
-        "direct req/s",
-        "proxy req/s",
-        "ratio",
-        "direct p50/p95 ms",
-        "proxy p50/p95 ms",
-        "added ms",
-        "failures",
-    ):
-        shown.add_column(column, justify="right")
+def shown(results: Sequence[Result]) -> str:
+    """The results as two tables."""
+    rates, latencies = [], []
     for result in results:
-        direct, proxy = result.direct, result.proxy
-        shown.add_row(
-            result.case.name,
-            str(result.case.concurrency),
-            f"{direct.requests_per_s:,.0f}",
-            f"{proxy.requests_per_s:,.0f}",
-            f"{proxy.requests_per_s / direct.requests_per_s:.3f}",
-            f"{direct.p50_ms:.2f} / {direct.p95_ms:.2f}",
-            f"{proxy.p50_ms:.2f} / {proxy.p95_ms:.2f}",
-            f"{result.added_ms:.2f}",
-            str(direct.failures + proxy.failures),
+        row = [result.case.name, str(result.case.concurrency)]
+        direct, relay, proxy = (m.requests_per_s for m in (result.direct, result.relay, result.proxy))
+        ratios = (relay / direct, proxy / direct, proxy / relay)
+        rates.append(
+            [*row, *(f"{rate:,.0f}" for rate in (direct, relay, proxy)), *(f"{r:.3f}" for r in ratios)]
         )
-    return shown
+        times = [f"{m.p50_ms:.2f} / {m.p95_ms:.2f}" for m in (result.direct, result.relay, result.proxy)]
+        latencies.append([*row, *times, f"{result.added_ms:.2f}", str(result.failures)])
+    lines = [
+        "Requests a second: direct, through a bare relay of the same stack, through the proxy",
+        *table(["traffic", "clients", *TARGETS, "relay/direct", "proxy/direct", "proxy/relay"], rates),
+        "",
+        "Latency in ms, median / 95th percentile, and what the proxy adds to a direct median",
+        *table(["traffic", "clients", *TARGETS, "proxy adds", "failures"], latencies),
+    ]
+    return "\n".join(lines)
 
 
 def as_json(results: Sequence[Result], seconds: float, rounds: int) -> dict[str, Any]:
@@ -198,6 +207,7 @@ def as_json(results: Sequence[Result], seconds: float, rounds: int) -> dict[str,
             {
                 **result.case._asdict(),
                 "direct": result.direct._asdict(),
+                "relay": result.relay._asdict(),
                 "proxy": result.proxy._asdict(),
                 "added_ms": result.added_ms,
             }
@@ -213,9 +223,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each case and target (default: 3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
     chosen = parser.parse_args(arguments)
-    console = Console(width=None if sys.stdout.isatty() else 130)
-    results = measure(chosen.seconds, chosen.rounds, console)
-    console.print(table(results))
+    results = measure(chosen.seconds, chosen.rounds)
+    print(shown(results))
     if chosen.json:
         chosen.json.write_text(json.dumps(as_json(results, chosen.seconds, chosen.rounds), indent=2) + "\n")
 

@@ -44,7 +44,8 @@ def test_a_short_run_measures_every_case_without_a_failure(tmp_path: Path) -> No
         str(file),
     ]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
-    assert "proxy req/s" in run.stdout
+    assert "proxy/relay" in run.stdout
+    assert max(map(len, run.stdout.splitlines())) <= 100
     results = json.loads(file.read_text())["results"]
     assert [(r["stream"], r["concurrency"]) for r in results] == [
         (False, 1),
@@ -53,6 +54,6 @@ def test_a_short_run_measures_every_case_without_a_failure(tmp_path: Path) -> No
         (True, 32),
     ]
     for result in results:
-        for target in ("direct", "proxy"):
+        for target in ("direct", "relay", "proxy"):
             assert result[target]["requests_per_s"] > 0
             assert result[target]["failures"] == 0
