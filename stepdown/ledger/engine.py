@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from stepdown.errors import LedgerError
 
@@ -30,8 +30,9 @@ def open_engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
+        shown = f"…{url.rpartition('@')[2]}" if "@" in url else url  # what precedes may hold a password
         raise LedgerError(
-            f"database URL {url!r} is malformed; write sqlite:///PATH or postgresql://…"
+            f"database URL {shown!r} is malformed; write sqlite:///PATH or postgresql://…"
         ) from error
     backend = parsed.get_backend_name()
     if backend == "postgresql":
@@ -40,7 +41,8 @@ def open_engine(url: str) -> Engine:
         raise LedgerError(f"database {backend!r} is not supported; use sqlite or postgresql")
     if parsed.database:
         _make_folder(Path(parsed.database).parent)
-    engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    # A statement's parameters hold what users wrote, which is not for errors and logs.
+    engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, hide_parameters=True)
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
     return engine
@@ -48,7 +50,8 @@ def open_engine(url: str) -> Engine:
 
 def _open_postgres(url: URL) -> Engine:
     try:
-        return create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        driver = url.set(drivername="postgresql+psycopg")
+        return create_engine(driver, pool_pre_ping=True, hide_parameters=True)
     except ModuleNotFoundError as error:
         raise LedgerError("PostgreSQL needs psycopg; pip install 'stepdown[postgres]'") from error
 
@@ -96,9 +99,12 @@ def migrate(engine: Engine) -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             connection.commit()
-    except (SQLAlchemyError, CommandError) as error:
+    except (SQLAlchemyError, CommandError, OSError) as error:
         where = engine.url.render_as_string(hide_password=True)
-        raise LedgerError(f"ledger {where} cannot be opened: {error}") from error
+        why = str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
+        on_file = engine.dialect.name == "sqlite"
+        remedy = "restore it from a backup, or name another `home`" if on_file else "look at `database`"
+        raise LedgerError(f"ledger {where} cannot be opened: {why}; {remedy}") from error
 
 
 @contextmanager

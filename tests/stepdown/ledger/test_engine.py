@@ -34,8 +34,25 @@ def test_a_database_that_cannot_be_is_refused(url: str) -> None:
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     file.write_text("this is not a database, however long it may be" * 100)
-    with pytest.raises(LedgerError, match="cannot be opened"):
+    with pytest.raises(LedgerError, match=r"ledger\.db cannot be opened: file is not a database; .*`home`$"):
         Ledger(f"sqlite:///{file}")
+
+
+def test_a_folder_in_which_nothing_can_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db.lock").mkdir()
+    with pytest.raises(LedgerError, match=r"cannot be opened: .*directory"):
+        Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+
+
+def test_errors_show_neither_passwords_nor_what_users_wrote(ledger: Ledger) -> None:
+    with pytest.raises(LedgerError, match="malformed") as refused:
+        Ledger("postgresql//user:secret@host/db")
+    assert "secret" not in str(refused.value)
+    with pytest.raises(LedgerError, match="refused") as refused, ledger.writing() as connection:
+        connection.execute(
+            schema.answers.insert(), {"task": "t", "reference": "a secret", "prompt_hash": "h"}
+        )
+    assert "a secret" not in str(refused.value)
 
 
 def test_a_ledger_of_a_newer_version_is_refused(tmp_path: Path) -> None:
