@@ -308,6 +308,12 @@ def _converts(value: Any, kind: type[Struct]) -> bool:
 
 
 def _check_urls(settings: Settings) -> None:
+    scheme, found, _ = (settings.worker.broker or "redis://").partition("://")
+    if not found or scheme not in ("redis", "rediss"):
+        shown = f"{scheme}://…" if found else "no URL"  # the rest may hold a password
+        raise SettingsError(
+            f"worker.broker is {shown}; write redis://HOST:PORT/DATABASE, or rediss:// for TLS"
+        )
     for alias, model in settings.models.items():
         if model.url is not None and not model.url.startswith(("http://", "https://")):
             raise SettingsError(

@@ -15,12 +15,15 @@ from typing import Any
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 from celery.platforms import set_pdeathsig
+from kombu.exceptions import OperationalError
 
 from stepdown.errors import SettingsError
 from stepdown.ledger import Ledger
 from stepdown.settings import Settings
 from workers.factory import create_celery
 from workers.names import QUEUES
+
+log = logging.getLogger(__name__)
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -74,8 +77,11 @@ def _send_first_hints(app: Celery) -> Any:
     """A handler that sends every hint at once: what came due while nobody ran is not waited for."""
 
     def send(**_: Any) -> None:
-        for entry in app.conf.beat_schedule.values():
-            app.send_task(entry["task"], args=entry["args"], **entry["options"])
+        try:
+            for entry in app.conf.beat_schedule.values():
+                app.send_task(entry["task"], args=entry["args"], **entry["options"])
+        except OperationalError as error:
+            log.warning("the broker is away, and the schedule sends its hints when it is back: %s", error)
 
     return send
 

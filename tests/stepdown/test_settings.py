@@ -64,6 +64,8 @@ def test_keys_come_as_a_list(tmp_path: Path) -> None:
         (MODELS + "[tasks.t]\ncheck = 'absent'", "'absent'"),
         (MODELS + "[tasks.t]\nmax_quality_loss = 0", "max_quality_loss"),
         (MODELS + "[tasks.t]\npromotion = 'maybe'", "promotion"),
+        ("[worker]\nbroker = 'reddis://:secret@x'", r"worker\.broker is reddis://…; write redis"),
+        ("[worker]\nbroker = 'x'", r"worker\.broker is no URL"),
         ("[models.a]\nmodel = 'm'\nurll = 'x'", r"`urll` - at `\$\.models\.a`"),
         ("[models.a]\nmodel = 'm'\n[models.b]\nmodel = 3", r"models\.b\.model`, got 3"),
         ("[models.a]\nmodel = 'm'\nurl = 'localhost:8000'", r"models\.a\.url = 'localhost:8000'"),
