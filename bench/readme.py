@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 RECORDING = "bench/recordings/qwen-coder.jsonl.gz"
 CHART = "docs/images/frontier.png"
+EXAMPLE = "docs/example-report.txt"
 
 
 def printed(*command: str) -> str:
@@ -27,10 +28,15 @@ def printed(*command: str) -> str:
 
 
 def replay(*arguments: str) -> str:
-    """The result of a replay: what it assumed, and what it found; its progress and hints left out."""
+    """All that a replay prints, but for its progress and how to connect."""
     output = printed(sys.executable, "-m", "stepdown", "replay", *arguments)
     output = output.partition("\nPoint a client at the proxy")[0]
     return "\n".join(line for line in output.splitlines() if "━" not in line)
+
+
+def ending(output: str) -> str:
+    """The end of a replay's output: the held-out evaluation, and the whole in short."""
+    return "…\n" + output[output.index("HELD OUT") :]
 
 
 def put(readme: str, name: str, command: str, output: str) -> str:
@@ -53,13 +59,15 @@ def main() -> None:
     readme = README.read_text()
     (ROOT / CHART).parent.mkdir(parents=True, exist_ok=True)
     home = ("--home", ".stepdown/readme")
-    readme = put(
-        readme, "demo", "make demo", replay(RECORDING, "--settings", "bench/demo.toml", "--png", CHART, *home)
-    )
+    whole = replay(RECORDING, "--settings", "bench/demo.toml", "--png", CHART, *home)
+    (ROOT / EXAMPLE).write_text(whole + "\n")
+    readme = put(readme, "demo", "make demo", ending(whole))
     if options.gsm8k:
-        bound = ("--max-quality-loss", "0.05", "--confidence", "0.9")
+        bound = ("--max-quality-loss", "0.05")
         command = f"stepdown replay {Path(options.gsm8k).name} {' '.join(bound)}"
-        readme = put(readme, "gsm8k", command, replay(options.gsm8k, *bound, *home))
+        routing = printed(sys.executable, "-m", "bench.routing", options.gsm8k)
+        readme = put(readme, "routing", "make bench-routing FILES=gsm8k_gpt4_vs_mixtral.jsonl.gz", routing)
+        readme = put(readme, "gsm8k", command, ending(replay(options.gsm8k, *bound, *home)))
     if not options.skip_gateway:
         readme = put(readme, "gateway", "make bench-gateway", printed(sys.executable, "-m", "bench.gateway"))
     README.write_text(readme)
