@@ -1,7 +1,9 @@
 """How records become rows: one prepared INSERT for each kind, run with as many rows as there are.
 
 Invariant: the SQL and the conversion of every value come from the tables of `stepdown.ledger.schema`; only
-the work that SQLAlchemy would do again for each row is done once, here. Knows nothing of transactions.
+the work that SQLAlchemy would do again for each row is done once, here. Many rows go into one statement,
+because SQLite's driver gives up the lock that Python's threads share at every statement, and the event loop
+takes it. Knows nothing of transactions.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Dialect, Insert, Table
 
-BLOCK = 64  # rows in the longest statement: SQLite holds the lock that Python threads share row by row
+BLOCK = 32  # rows in the longest statement, so that old SQLites, which know 999 parameters, take it too
 
 Row = tuple[Any, ...]
 
