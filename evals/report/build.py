@@ -144,6 +144,11 @@ def _add_gaps(
 ) -> None:
     """Say what the task has yet to gather."""
     prompts = int(everything.labelled_pairs["prompt_hash"].nunique())
+    if not prompts and not task.checks:
+        missing.append(
+            "no answer can be labelled, as the task declares no check: add [tasks.NAME.checks.CHECK] with "
+            'its `kind`, and check = "CHECK"'
+        )
     if task.small is None:
         missing.append(
             "no small model is configured for this task: set tasks.NAME.small to an alias in [models]"

@@ -8,6 +8,7 @@ from typing import IO
 import click
 
 from stepdown.cli.options import declared_task, open_ledger, settings_option, task_option
+from stepdown.errors import StepdownError
 from stepdown.settings import Settings
 
 
@@ -24,7 +25,10 @@ def report(settings: Settings, task: str, as_json: bool, png: Path | None) -> No
     built = build_report(open_ledger(settings), settings, task)
     click.echo(to_json(built).decode() if as_json else render_text(built))
     if png is not None:
-        write_png(built, png)
+        try:
+            write_png(built, png)
+        except OSError as error:
+            raise StepdownError(f"--png {str(png)!r} cannot be written: {error.strerror}") from error
         click.echo(f"The curve is drawn in {png}.", err=True)
 
 
@@ -58,6 +62,8 @@ def label(settings: Settings, task: str) -> None:
         f"{counts.labelled} calls labelled: {counts.good} good, {counts.bad} bad, {counts.unscored} unscored"
     )
     click.echo(f"{counts.waiting} calls wait for a reference")
+    if not only[task].checks:
+        click.echo(f"task {task!r} declares no check: add [tasks.{task}.checks.CHECK] to the settings")
 
 
 @click.command()

@@ -118,6 +118,11 @@ def test_too_few_labels_are_said_in_numbers(ledger: Ledger) -> None:
     assert "a router needs 13 more labelled prompts: 7 of 20 are labelled for both models" in report.missing
 
 
+def test_a_task_whose_answers_nothing_can_label_is_told_so(ledger: Ledger) -> None:
+    report = build_report(ledger, settings(), "default")
+    assert any("declares no check: add [tasks.NAME.checks.CHECK]" in line for line in report.missing)
+
+
 def test_too_few_held_out_pairs_are_said_in_numbers(ledger: Ledger) -> None:
     promote(ledger, after_minutes=0)
     Writer(ledger).explored("only one", True, True, 0.0)

@@ -146,6 +146,17 @@ def test_label_and_fit_say_what_they_found(settings_file: str) -> None:
     assert "promoted to shadow" in output
 
 
+def test_label_says_where_no_check_is_declared(tmp_path: Path) -> None:
+    bare = tmp_path / "bare.toml"
+    bare.write_text(f'home = "{tmp_path}"\n[models.strong]\nmodel = "m"\nurl = "http://127.0.0.1:9/v1"\n')
+    assert "task 'default' declares no check" in run("label", "--settings", str(bare)).output
+
+
+def test_a_picture_that_cannot_be_written_is_named(settings_file: str, tmp_path: Path) -> None:
+    with pytest.raises(StepdownError, match=r"absent/x\.png.*No such file"):
+        run("report", "--settings", settings_file, "--png", str(tmp_path / "absent/x.png"))
+
+
 def test_an_unknown_task_is_refused_by_name(settings_file: str) -> None:
     with pytest.raises(StepdownError, match=r"'nothing' is not declared; declared: default"):
         run("label", "--settings", settings_file, "--task", "nothing")
