@@ -23,6 +23,7 @@ from openai import APIStatusError, AsyncOpenAI, OpenAI
 from stepdown.ledger import Ledger
 from stepdown.records import Mode
 from tests.fakes import FakeModel, Reply, closed_port, plain, streamed
+from tests.processes import wait_until
 from tests.router.ledgers import (
     calls_of,
     count,
@@ -274,7 +275,7 @@ def test_a_client_that_hangs_up_mid_stream_leaves_a_record(tmp_path: Path, stron
         assert decision_of(ledger, name).chosen == "strong"
         assert (call.complete, call.status) == (False, 200)
         assert ledger.body(call.body).startswith(b"data: ")
-        assert strong.closed_early == 1
+        wait_until("the model finds, at its next piece, nobody listening", lambda: strong.closed_early == 1)
 
 
 def test_a_shadow_call_under_way_is_waited_for(tmp_path: Path, strong: FakeModel, small: FakeModel) -> None:
