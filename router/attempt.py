@@ -7,18 +7,29 @@ from __future__ import annotations
 
 import re
 import time
+from typing import NamedTuple
 
 import msgspec
 
 from router.upstream import Model, Reply
-from router.wire import Ending, read_ending
+from router.wire import Ending, read_answer, read_ending, read_prompt
 from stepdown.errors import UpstreamError
 from stepdown.ids import new_id, now
 from stepdown.ledger import Body
 from stepdown.records import Call, Role, Tier
 
 REDACTED = b"[key]"
+CHARACTERS_PER_TOKEN = 4
 _error_message = re.compile(rb'"(?:message|detail)"\s*:\s*("(?:[^"\\]|\\.)*")')
+
+
+class Usage(NamedTuple):
+    """Tokens of a call, as counted by the upstream or estimated."""
+
+    prompt: int | None
+    completion: int | None
+    cached: int | None
+    estimated: bool
 
 
 class Attempt:
@@ -40,6 +51,7 @@ class Attempt:
         self._first: float | None = None
         self._parts: list[bytes] = []
         self._unsent = b""
+        self._asked = b""
         self._whole = False
         self._error: str | None = None
         self._ending: Ending | None = None
@@ -50,6 +62,7 @@ class Attempt:
         Raises:
             UpstreamError: There was none, or its status is not a success.
         """
+        self._asked = body
         try:
             self.reply = reply = await self.model.upstream.ask(
                 body, stream=stream, authorization=authorization
@@ -145,7 +158,7 @@ class Attempt:
         self.end()
         ending, price = self.ending, self.model.price
         body = Body.of(self.body) if self.body else None
-        usage = (ending.prompt_tokens, ending.completion_tokens, ending.cached_tokens)
+        usage = self._usage()
         call = Call(
             id=self._id,
             request=request,
@@ -157,15 +170,26 @@ class Attempt:
             complete=self.complete,
             latency_ms=self._milliseconds(self._ended) or 0.0,
             ttft_ms=self.ttft_ms,
-            prompt_tokens=usage[0],
-            completion_tokens=usage[1],
-            cached_tokens=usage[2],
-            cost_usd_micros=None if price is None else price.cost_usd_micros(*usage),
+            prompt_tokens=usage.prompt,
+            completion_tokens=usage.completion,
+            cached_tokens=usage.cached,
+            usage_estimated=usage.estimated,
+            cost_usd_micros=None
+            if price is None
+            else price.cost_usd_micros(usage.prompt, usage.completion, usage.cached),
             finish_reason=ending.finish_reason and ending.finish_reason[:64],
             error=self._error,
             body=None if body is None else body.digest,
         )
         return [call] if body is None else [call, body]
+
+    def _usage(self) -> Usage:
+        """What the upstream counted, or an estimate where a stream broke off before it did."""
+        ending = self.ending
+        if ending.completion_tokens is None and self.reply is not None and self.reply.streams and self.body:
+            asked, produced = read_prompt(self._asked).text, read_answer(self.body).text
+            return Usage(_estimated_tokens(asked), _estimated_tokens(produced), None, estimated=True)
+        return Usage(ending.prompt_tokens, ending.completion_tokens, ending.cached_tokens, estimated=False)
 
     @property
     def ttft_ms(self) -> float | None:
@@ -174,6 +198,10 @@ class Attempt:
 
     def _milliseconds(self, moment: float | None) -> float | None:
         return None if moment is None else (moment - self._started) * 1000
+
+
+def _estimated_tokens(text: str) -> int:
+    return -(-len(text) // CHARACTERS_PER_TOKEN)
 
 
 def _refusal(alias: str, status: int, body: bytes) -> UpstreamError:

@@ -124,6 +124,8 @@ class Call:
     Attributes:
         status: HTTP status of the upstream; 0 where there was none (connection failed, timeout).
         complete: Whether the whole answer was received.
+        usage_estimated: Whether the tokens are an estimate of what had been read and produced when the
+            answer broke off before the upstream had counted them: four characters a token.
         body: Digest of the answer's body as the upstream sent it (JSON or SSE), or None.
     """
 
@@ -140,6 +142,7 @@ class Call:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cached_tokens: int | None = None
+    usage_estimated: bool = False
     cost_usd_micros: int | None = None
     finish_reason: str | None = None
     error: str | None = None

@@ -6,6 +6,8 @@ import json
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -97,3 +99,43 @@ def test_gsm8k_is_learnt_and_its_bound_holds_on_the_held_out_split(tmp_path: Pat
     assert number(r"HELD OUT(?s:.)*?\n    router +([\d.]+)", output) > 0.5
     for baseline in ("random", "prompt length", "kNN"):
         assert re.search(rf"HELD OUT(?s:.)*?\n    {baseline} +[\d.]+ \[[\d.]+, [\d.]+\]", output)
+
+
+def test_a_recording_that_cannot_be_labelled_is_refused_at_once(tmp_path: Path) -> None:
+    recording = tmp_path / "made.jsonl"
+    recording.write_text(
+        "".join(json.dumps({"prompt": f"p{i}", "strong": "a", "small": "b"}) + "\n" for i in range(90))
+    )
+    command = [sys.executable, "-m", "stepdown", "replay", str(recording), "--home", str(tmp_path / "home")]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 2
+    assert "0 of 54 learning prompts can be labelled" in run.stderr
+
+
+def test_a_replay_that_is_killed_leaves_nothing_running(tmp_path: Path) -> None:
+    recording, home = tmp_path / "made.jsonl", tmp_path / "home"
+    with recording.open("w") as file:
+        for pair in made_pairs(300):
+            answers = {str(tier): pair.answers[tier].text for tier in Tier}
+            file.write(json.dumps({"messages": pair.messages, "reference": pair.reference, **answers}) + "\n")
+    command = [sys.executable, "-m", "stepdown", "replay", str(recording), "--home", str(home)]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(lambda: (home / "ledger.db").exists() and len(processes_of(home)) > 2)
+    running.kill()
+    running.wait()
+    wait_until(lambda: not processes_of(home))
+
+
+def processes_of(home: Path) -> list[str]:
+    """Processes that have the folder on their command line."""
+    listed = subprocess.run(
+        ["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True
+    ).stdout
+    return [line for line in listed.splitlines() if f"{home}/" in line and "ps -ww" not in line]
+
+
+def wait_until(condition: Callable[[], bool], patience_s: float = 60.0) -> None:
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)

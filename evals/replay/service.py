@@ -1,6 +1,7 @@
 """The service under replay: the real process tree, in a folder of its own.
 
-Invariant: what a replay shows went through the same processes, ledger and broker as live traffic.
+Invariant: what a replay shows went through the same processes, ledger and broker as live traffic; and the
+service ends with the replay, however that ends.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from stepdown.ledger import Ledger, schema
 from stepdown.records import Artifact, Mode
 from stepdown.registry import Registry
 from stepdown.settings import Settings
+from stepdown.watchdog import Watchdog
 
 START_S = 60.0
 STOP_S = 20.0
@@ -58,10 +60,12 @@ class Service:
         file = self.home / "replay.json"
         file.write_bytes(msgspec.json.encode(self.settings))
         command = [sys.executable, "-m", "stepdown", "up", "--settings", str(file)]
+        self._guard = Watchdog()
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
             )
+        self._guard.watch(self._process.pid)
         self.ledger = Ledger(self.settings.database_url)
         self.registry = Registry(self.ledger)
         try:
@@ -79,6 +83,8 @@ class Service:
             except subprocess.TimeoutExpired:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
+        self._guard.forget(self._process.pid)
+        self._guard.__exit__()
         self.ledger.close()
 
     def wait_for_mode(self, mode: Mode) -> None:

@@ -142,8 +142,9 @@ def _promised(promise: Promise) -> list[tuple[str, str]]:
         if promise.upper is not None and promise.n is not None and promise.regrets is not None
         else "no certificate"
     )
-    rows = [("promised", bound), ("certificate", held)]
-    return rows if promise.coverage else [*rows, ("coverage is 0 because", promise.reason)]
+    if not promise.coverage:
+        return [("promised", f"nothing; asked for: {bound}"), ("coverage is 0 because", promise.reason)]
+    return [("promised", bound), ("certificate", held)]
 
 
 def _audited(audit: Audit) -> list[tuple[str, str]]:

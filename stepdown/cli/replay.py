@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import structs
 
-from stepdown.errors import SettingsError
+from stepdown.errors import NotEnoughEvidence, SettingsError, StepdownError
 from stepdown.records import Artifact, Mode, Tier
 from stepdown.settings import DEFAULT_TASK, Settings, load_settings
 
@@ -138,8 +138,14 @@ def _learning_first(settings: Settings, learning: list[RecordedPair]) -> Setting
     from evals.replay.holdout import outcomes
 
     task = settings.tasks[DEFAULT_TASK]
-    labels = max(MIN_LABELS, len(outcomes(learning, task).pairs))
-    return structs.replace(settings, tasks={DEFAULT_TASK: structs.replace(task, min_labels=labels)})
+    found = outcomes(learning, task)
+    if len(found.pairs) < MIN_LABELS:
+        raise NotEnoughEvidence(
+            f"{len(found.pairs)} of {len(learning)} learning prompts can be labelled for both models and "
+            f"{MIN_LABELS} are needed; give more rows, or rows with a reference that their check can use"
+        )
+    task = structs.replace(task, min_labels=len(found.pairs))
+    return structs.replace(settings, tasks={**settings.tasks, DEFAULT_TASK: task})
 
 
 def _inferred_check(pairs: list[RecordedPair]) -> dict[str, Any]:
@@ -203,9 +209,11 @@ def _loop(
     router = service.wait_for_router()
     promoted = service.is_routing()
     progress.update(bar, completed=1)
-    name = "route: held-out prompts under the bound" if promoted else "shadow: the bound allows no routing"
-    _send(service, held, progress, name)
-    _label(service, progress, "label: what clients received")
+    if promoted:
+        _send(service, held, progress, "route: held-out prompts under the bound")
+        _label(service, progress, "label: what clients received")
+    else:  # in mode shadow they would be learnt from, and be held out no more
+        progress.add_task("the bound allows no routing: held-out prompts stay out", total=1, completed=1)
     return router
 
 
@@ -239,7 +247,10 @@ def _conclude(
     report = build_report(service.ledger, service.settings, DEFAULT_TASK)
     click.echo("\n" + render_text(report))
     if png is not None:
-        write_png(report, png)
+        try:
+            write_png(report, png)
+        except OSError as error:
+            raise StepdownError(f"--png {str(png)!r} cannot be written: {error.strerror}") from error
         click.echo(f"The curve is drawn in {png}.\n")
     model = RouterModel.from_bytes(router.content)
     result = evaluate(model, outcomes(learning, task), outcomes(held, task))

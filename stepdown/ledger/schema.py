@@ -115,6 +115,7 @@ calls = Table(
     Column("prompt_tokens", Integer),
     Column("completion_tokens", Integer),
     Column("cached_tokens", Integer),
+    Column("usage_estimated", Boolean, nullable=False),
     Column("cost_usd_micros", BigInteger),
     Column("finish_reason", String(64)),
     Column("error", Text),

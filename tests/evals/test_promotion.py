@@ -12,7 +12,7 @@ from stepdown.ids import now
 from stepdown.records import Artifact, Mode, Promotion
 from stepdown.settings import TaskSettings
 
-TASK = TaskSettings(small="small", min_labels=100)
+TASK = TaskSettings(checks={"number": {"kind": "number"}}, small="small", min_labels=100)
 AT = now()
 
 
@@ -96,3 +96,8 @@ def test_a_router_is_fitted_when_there_is_something_new_to_learn(
     task: TaskSettings, pairs: int, newest: Artifact | None, why: str | None
 ) -> None:
     assert why_not_fit(task, pairs, newest) == why
+
+
+def test_a_task_without_a_check_stays_on_strong() -> None:
+    """Its shadow calls would be paid for, and nothing could be learnt from them."""
+    assert next_step(msgspec.structs.replace(TASK, checks={}), None, None) is None

@@ -12,6 +12,7 @@ import pytest
 
 from router.shadow import Shadows
 from router.sse import is_usage_only
+from router.wire import read_answer
 from stepdown.errors import LedgerError
 from stepdown.ledger import Ledger
 from stepdown.records import Mode
@@ -157,7 +158,10 @@ async def test_a_client_that_hangs_up_mid_stream_leaves_what_was_produced(
     assert decision_of(ledger, response.id).chosen == "strong"
     assert not call.complete
     assert "hung up" in call.error
-    assert (call.prompt_tokens, call.completion_tokens, call.cost_usd_micros) == (None, None, None)
+    produced = read_answer(ledger.body(call.body)).text
+    assert call.usage_estimated, "the upstream had not counted yet"
+    assert (call.prompt_tokens, call.completion_tokens) == (2, -(-len(produced) // 4))
+    assert call.cost_usd_micros is not None
     assert ledger.body(call.body).startswith(response.body)
     assert DONE not in ledger.body(call.body)
     assert strong.closed_early == 1, "the upstream goes on producing for nobody"

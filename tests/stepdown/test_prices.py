@@ -1,7 +1,5 @@
 """A cost is exact to the micro-dollar, and unknown is not zero."""
 
-import pytest
-
 from stepdown.prices import price_of
 from stepdown.settings import ModelSettings
 
@@ -40,7 +38,6 @@ def test_an_unknown_model_has_no_price() -> None:
 
 
 def test_a_listed_model_takes_the_listed_price() -> None:
-    pytest.importorskip("importlib.metadata").distribution("litellm")
     price = price_of(ModelSettings(model="gpt-4o"))
     assert price is not None
     assert (price.input, price.output) == (2.5, 10.0)

@@ -60,6 +60,7 @@ def upgrade() -> None:
         sa.Column("prompt_tokens", sa.Integer(), nullable=True),
         sa.Column("completion_tokens", sa.Integer(), nullable=True),
         sa.Column("cached_tokens", sa.Integer(), nullable=True),
+        sa.Column("usage_estimated", sa.Boolean(), nullable=False),
         sa.Column("cost_usd_micros", sa.BigInteger(), nullable=True),
         sa.Column("finish_reason", sa.String(length=64), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
