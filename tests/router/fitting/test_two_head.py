@@ -31,7 +31,7 @@ def scikit_learn_contract() -> Iterator[ParameterSet]:
             yield pytest.param(estimator, check, id=name, marks=misfit if name in NOT_ITS_SHAPE else ())
 
 
-@pytest.mark.parametrize(("estimator", "check"), scikit_learn_contract())
+@pytest.mark.parametrize(("estimator", "check"), list(scikit_learn_contract()))
 def test_scikit_learn_contract(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
 
