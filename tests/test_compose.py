@@ -125,6 +125,7 @@ def rehearsal(compose: dict[str, Any], tmp_path_factory: pytest.TempPathFactory)
 @pytest.mark.parametrize("name", OURS)
 def test_a_service_becomes_healthy_by_its_own_check(rehearsal: Rehearsal, name: str) -> None:
     wait_until(f"{name} is healthy", lambda: rehearsal.healthy(name), patience_s=60)
+    assert rehearsal.healthy(name)
 
 
 def test_the_check_of_a_worker_fails_where_none_runs(compose: dict[str, Any], tmp_path: Path) -> None:

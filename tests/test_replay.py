@@ -124,6 +124,7 @@ def test_a_replay_that_is_killed_leaves_nothing_running(tmp_path: Path) -> None:
     running.kill()
     running.wait()
     wait_until(lambda: not processes_of(home))
+    assert processes_of(home) == []
 
 
 def processes_of(home: Path) -> list[str]:

@@ -175,9 +175,10 @@ def test_events_of_reads_both_line_ends() -> None:
 
 @given(st.binary())
 def test_reading_any_bytes_never_fails(sent: bytes) -> None:
-    read_answer(sent)
-    read_answer(b"{" + sent)
-    read_answer(b"data: " + sent + usage_event())
+    assert isinstance(read_answer(sent).text, str)
+    assert isinstance(read_answer(b"{" + sent).text, str)
+    after = read_answer(b"data: " + sent + b"\n\n" + usage_event())
+    assert (after.prompt_tokens, after.completion_tokens) == (7, 3), "what comes after is still read"
 
 
 def test_errors_have_openais_shape() -> None:

@@ -104,6 +104,7 @@ def test_a_killed_supervisor_leaves_nothing_behind(tmp_path: Path) -> None:
     with Tree(tmp_path, "stubborn", "meek") as tree:
         os.kill(tree.process.pid, signal.SIGKILL)
         wait_until("children and grandchildren are gone", lambda: not any(map(is_running, tree.pids())))
+        assert not [pid for pid in tree.pids() if is_running(pid)]
 
 
 def test_a_killed_watchdog_is_replaced(tmp_path: Path) -> None:
@@ -113,6 +114,7 @@ def test_a_killed_watchdog_is_replaced(tmp_path: Path) -> None:
         wait_until("there is another", lambda: watchdogs_of(tree.process.pid) not in ([], [first]))
         os.kill(tree.process.pid, signal.SIGKILL)
         wait_until("children and grandchildren are gone", lambda: not any(map(is_running, tree.pids())))
+        assert not [pid for pid in tree.pids() if is_running(pid)]
 
 
 def watchdogs_of(parent: int) -> list[int]:
