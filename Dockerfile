@@ -1,4 +1,4 @@
-# The image of proxy, worker, fitter and beat; compose.yaml says which runs what.
+# The image of proxy, worker, fitter, evaluator and beat; compose.yaml says which runs what.
 FROM python:3.12-slim
 
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1

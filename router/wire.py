@@ -192,14 +192,29 @@ class Ending(msgspec.Struct):
     complete: bool = False
 
 
+class ToolCall(NamedTuple):
+    """A tool that an answer calls.
+
+    Attributes:
+        arguments: JSON text, as the model wrote it.
+    """
+
+    name: str
+    arguments: str
+
+
 class Answer(Ending):
     """All that is read of an answer.
 
     Attributes:
         text: The text of the first choice.
+        tool_calls: The tools that the first choice calls, in order.
+        refusal: The first choice's words of refusal, where the API sets them apart.
     """
 
     text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    refusal: str = ""
 
 
 class _Details(msgspec.Struct, gc=False):
@@ -212,8 +227,20 @@ class _Usage(msgspec.Struct, gc=False):
     prompt_tokens_details: _Details | None = None
 
 
+class _Function(msgspec.Struct, gc=False):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _CalledTool(msgspec.Struct, gc=False):
+    index: int | None = None
+    function: _Function | None = None
+
+
 class _Content(msgspec.Struct, gc=False):
     content: str | list[Any] | None = None
+    refusal: str | None = None
+    tool_calls: list[_CalledTool] | None = None
 
     @property
     def text(self) -> str:
@@ -249,8 +276,24 @@ def read_answer(body: bytes) -> Answer:
     """As `read_ending`, but its text too."""
     answer, parts = _read_into(Answer(), body)
     firsts = [choice for part in parts for choice in part.choices if choice.index == 0]
-    answer.text = "".join(said.text for choice in firsts if (said := choice.message or choice.delta))
+    said = [content for choice in firsts if (content := choice.message or choice.delta)]
+    answer.text = "".join(content.text for content in said)
+    answer.refusal = "".join(content.refusal or "" for content in said)
+    answer.tool_calls = _tool_calls(said)
     return answer
+
+
+def _tool_calls(said: list[_Content]) -> tuple[ToolCall, ...]:
+    """The tools called; in a stream each comes in pieces that share an index."""
+    calls: dict[int, ToolCall] = {}
+    for content in said:
+        for place, piece in enumerate(content.tool_calls or ()):
+            index, function = place if piece.index is None else piece.index, piece.function or _Function()
+            before = calls.get(index, ToolCall("", ""))
+            calls[index] = ToolCall(
+                before.name + (function.name or ""), before.arguments + (function.arguments or "")
+            )
+    return tuple(calls[index] for index in sorted(calls))
 
 
 def events_of(body: bytes) -> list[bytes]:

@@ -13,7 +13,9 @@ StepdownError
 ├── ArtifactError        an artifact is missing, corrupt or of an unknown version
 ├── LedgerError          the ledger refused or could not keep a record
 ├── CheckError           a check is unknown, misconfigured or cannot judge its reference
+├── SandboxError         code of a model cannot be run in isolation here
 ├── NotEnoughEvidence    the labels cannot support what was asked
+├── SuiteError           an evaluation suite, or a line of one, cannot be used
 └── RecordingError       a line of a recording or answer file cannot be used
 
 Every message says what happened, shows the offending value and says what to do next.
@@ -111,8 +113,16 @@ class CheckError(StepdownError):
     """A check is unknown, misconfigured or cannot judge its reference."""
 
 
+class SandboxError(StepdownError):
+    """Code of a model cannot be run in isolation here."""
+
+
 class NotEnoughEvidence(StepdownError):
     """The labels cannot support what was asked."""
+
+
+class SuiteError(StepdownError):
+    """An evaluation suite, or a line of one, cannot be used."""
 
 
 class RecordingError(StepdownError):

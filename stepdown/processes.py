@@ -18,7 +18,7 @@ from stepdown.settings import Settings
 from stepdown.supervisor import Child
 
 LABELS_LIMIT_S = 60.0
-FITS_GRACE_S = 300.0
+LONG_GRACE_S = 300.0
 LOOK_TIMEOUT_S = 1.0
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
@@ -30,20 +30,21 @@ def up_children(settings_file: Path | str, settings: Settings) -> list[Child]:
         settings_file: File with the resolved settings, which the children read.
         settings: The same settings.
     """
-    worker, fits = command("worker", settings_file, "--queue"), worker_pulse(settings, "fits")
-    labels = worker_pulse(settings, "labels")
+    worker = command("worker", settings_file, "--queue")
+    labels, fits, evals = (worker_pulse(settings, queue) for queue in ("labels", "fits", "evals"))
     return [
         Child("proxy", command("proxy", settings_file), ready=proxy_ready(settings)),
         _worker("worker", labels, [*worker, "labels", "--beat"]),
         _worker("fitter", fits, [*worker, "fits"]),
+        _worker("evaluator", evals, [*worker, "evals"]),
     ]
 
 
 def worker_pulse(settings: Settings, queue: str) -> Pulse:
     """The heartbeat of a queue's worker, and the age from which on it is too old."""
-    # A fit may rightly keep its worker from beating until the fit's own time limit ends it.
-    fits_limit_s = settings.worker.soft_limit_s + FITS_GRACE_S
-    limit_s = fits_limit_s if queue == "fits" else LABELS_LIMIT_S
+    # A fit or an evaluation may rightly keep its worker from beating until its own time limit ends it.
+    long_limit_s = settings.worker.soft_limit_s + LONG_GRACE_S
+    limit_s = LABELS_LIMIT_S if queue == "labels" else long_limit_s
     return Pulse(settings.database_url, worker_beat(queue), limit_s)
 
 

@@ -30,9 +30,13 @@ class Tier(enum.StrEnum):
 
 
 class Role(enum.StrEnum):
-    """Why an upstream call was made."""
+    """Why an upstream call was made.
+
+    A candidate is an answer of the strong tier's portfolio that was not picked for the client.
+    """
 
     LIVE = "live"
+    CANDIDATE = "candidate"
     SHADOW = "shadow"
     JUDGE = "judge"
     ESCALATION = "escalation"
@@ -122,6 +126,7 @@ class Call:
     """One upstream call.
 
     Attributes:
+        tier: Which of the task's models was asked; strong for a judge, which is neither.
         status: HTTP status of the upstream; 0 where there was none (connection failed, timeout).
         complete: Whether the whole answer was received.
         usage_estimated: Whether the tokens are an estimate of what had been read and produced when the
@@ -151,7 +156,19 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """One verdict of one labeller on one call; the key is (subject, labeller, version)."""
+    """One verdict of one labeller on one call; the key is (subject, labeller, version).
+
+    A comparison of two calls makes a label for each: the better one is good, the worse one bad, and a tie
+    leaves both good.
+
+    Attributes:
+        subject: Id of the call.
+        labeller: Its kind and name; see `stepdown.labellers`.
+        version: Changes with whatever could change the verdict.
+        score: In [0, 1], or None where unscored; of a comparison 1 won, 0.5 tied, 0 lost.
+        evidence: What was compared with what, in words.
+        cost_usd_micros: What the label cost beside calls, which carry their own cost.
+    """
 
     subject: str
     labeller: str
@@ -165,7 +182,13 @@ class Label:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feedback:
-    """What a user of the application said of an answer."""
+    """What a user of the application said of an answer.
+
+    Attributes:
+        id: Hash of all else but the time, so that the same feedback sent twice is kept once.
+        kind: `thumb`, `score`, `comment`, `outcome` or `edit`.
+        value: JSON text.
+    """
 
     id: str
     request: str
@@ -175,11 +198,36 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CachedAnswer:
+    """A whole answer of a model to what no client asked: an evaluation's, or a trial's.
+
+    Attributes:
+        key: Hash of the model's identity, the request's body and the number of the sample.
+        task: On whose bill it is.
+        purpose: `eval`, `trial` or `judge`.
+        body: Digest of the answer's body.
+    """
+
+    key: str
+    at: datetime
+    task: str
+    purpose: str
+    model: str
+    latency_ms: float
+    ttft_ms: float | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost_usd_micros: int | None = None
+    finish_reason: str | None = None
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
     """Something made from the ledger, named by the hash of its content.
 
     Attributes:
-        kind: `router`, `dataset`, `student` or `report`.
+        kind: `router`, `report`, `slices`, `eval`, `audit` (of a judge), `dataset` or `student`.
         parents: Ids or hashes of what it was made from.
         settings: The settings that shaped it, code version included.
         summary: What a reader needs to judge it: counts, estimates with n and interval.

@@ -65,6 +65,10 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         float, Meta(ge=0), _doc("Rent of the hardware that serves the model; on the bill busy or idle.")
     ] = 0.0
     timeout_s: Annotated[float, Meta(gt=0), _doc("Longest wait for the first and between two bytes.")] = 600.0
+    batch: Annotated[
+        bool, _doc("Whether the URL has OpenAI's /batches and /files; large backlogs of judging go there.")
+    ] = False
+    batch_price: Annotated[Share, _doc("Price of a batched call, as a share of the ordinary price.")] = 0.5
     capabilities: Annotated[
         tuple[Capability, ...],
         _doc(
@@ -72,6 +76,51 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             "logprobs, choices (several answers, `n`)."
         ),
     ] = ()
+
+
+class JudgeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One judge, `[tasks.NAME.judges.JUDGE]`: a model that labels."""
+
+    model: Annotated[str, _doc("Alias of the model that judges.")]
+    kind: Annotated[
+        Literal["pairwise", "single"],
+        _doc("pairwise: which of strong's and small's answer is better. single: is an answer good."),
+    ] = "pairwise"
+    rubric: Annotated[
+        str, Meta(min_length=1), _doc("What a good answer is, in words that the judge is given.")
+    ] = "The answer is correct, complete, and does what the request asks for."
+    votes: Annotated[int, Meta(ge=1, le=15), _doc("Times each question is put; the majority counts.")] = 1
+    temperature: Annotated[float | None, Meta(ge=0, le=2), _doc("Of the judge; none leaves it out.")] = 0.0
+    max_tokens: Annotated[int, Meta(ge=16), _doc("Longest judgement.")] = 400
+    share: Annotated[Share, _doc("Share of requests judged, drawn by hash.")] = 1.0
+    batch_from: Annotated[
+        int, Meta(ge=1), _doc("Backlog from which on the batch endpoint is used, where the model has one.")
+    ] = 500
+
+
+class CandidateSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One way of asking in a portfolio, `[[tasks.NAME.portfolio.candidates]]`."""
+
+    model: Annotated[str, _doc("Alias of the model.")]
+    system: Annotated[
+        str | None, _doc("Text put before the request's own system message; none leaves it as it is.")
+    ] = None
+    samples: Annotated[int, Meta(ge=1, le=16), _doc("Answers asked for.")] = 1
+    temperature: Annotated[
+        float | None, Meta(ge=0, le=2), _doc("Sampling temperature; none leaves the request's own.")
+    ] = None
+
+
+class PortfolioSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A strong tier of several answers, of which one is picked, `[tasks.NAME.portfolio]`."""
+
+    candidates: Annotated[tuple[CandidateSettings, ...], Meta(min_length=1), _doc("The ways of asking.")]
+    picker: Annotated[
+        tuple[Literal["check", "judge", "majority"], ...],
+        Meta(min_length=1),
+        _doc("What picks, in this order, until one candidate is left."),
+    ] = ("check", "judge", "majority")
+    judge: Annotated[str | None, _doc("Name of the task's judge that picks; none skips the judge.")] = None
 
 
 class TaskSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -109,6 +158,30 @@ class TaskSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     checks: Annotated[
         dict[str, dict[str, Any]], _doc("The task's checks by name: a `kind` and that kind's settings.")
     ] = {}
+    judges: Annotated[dict[str, JudgeSettings], _doc("The task's judges by name.")] = {}
+    certify_on: Annotated[
+        Literal["trusted", "judged"],
+        _doc(
+            "Whose labels the bound may rest on. trusted: checks, and people's labels of the audit sample. "
+            "judged: judges' and users' too, where no trusted label is; the bound is then as they see it."
+        ),
+    ] = "trusted"
+    audit_share: Annotated[
+        Share, _doc("Share of requests, drawn by hash, that people are asked to label whatever they are.")
+    ] = 0.05
+    annotators: Annotated[int, Meta(ge=1), _doc("People who are asked about one request.")] = 1
+    edit_similarity: Annotated[
+        Share, _doc("Similarity from which on an edit of an answer speaks for the answer.")
+    ] = 0.8
+    portfolio: Annotated[
+        PortfolioSettings | None, _doc("A strong tier of several answers; none asks `strong` once.")
+    ] = None
+    suites: Annotated[
+        tuple[str, ...], _doc("Paths of the task's evaluation suites; each new model runs them.")
+    ] = ()
+    challengers: Annotated[
+        tuple[str, ...], _doc("Aliases of further models that run the suites beside strong and small.")
+    ] = ()
     keys: Annotated[
         tuple[str, ...], _doc("SHA-256 (hex) of the API keys whose requests belong to this task.")
     ] = ()
@@ -145,6 +218,19 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         300.0
     )
     report_every_s: Annotated[float, Meta(gt=0), _doc("Seconds between two reports.")] = 600.0
+    judge_every_s: Annotated[float, Meta(gt=0), _doc("Seconds between two sweeps for the unjudged.")] = 30.0
+    rank_every_s: Annotated[
+        float, Meta(gt=0), _doc("Seconds between two rankings of what people are to label.")
+    ] = 60.0
+    suites_every_s: Annotated[
+        float, Meta(gt=0), _doc("Seconds between two looks for models that have not run their suites.")
+    ] = 300.0
+    slices_every_s: Annotated[
+        float, Meta(gt=0), _doc("Seconds between two clusterings of a task's traffic.")
+    ] = 86400.0
+    concurrency: Annotated[
+        int, Meta(ge=1), _doc("Calls at once that judges and evaluations make of one model.")
+    ] = 8
     batch: Annotated[int, Meta(ge=1), _doc("Calls labelled in one transaction.")] = 200
     soft_limit_s: Annotated[float, Meta(gt=0), _doc("Seconds after which a task is asked to stop.")] = 1800.0
 
@@ -161,6 +247,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     models: Annotated[dict[str, ModelSettings], _doc("The models by alias.")] = {}
     tasks: Annotated[
         dict[str, TaskSettings], _doc("The tasks by name; `default` takes what names none.")
+    ] = {}
+    annotators: Annotated[
+        dict[str, str],
+        _doc(
+            "People who label, by name: SHA-256 (hex) of their key to the labelling queue. With none, and no "
+            "key of the proxy, anyone on a loopback address may label under a name of their choice."
+        ),
     ] = {}
 
     @property
@@ -257,7 +350,7 @@ def scalar_fields() -> list[tuple[str, Any]]:
     for field in msgspec.structs.fields(Settings):
         if isinstance(field.default, Struct):
             found += [(f"{field.name}.{f.name}", f.type) for f in msgspec.structs.fields(type(field.default))]
-        elif field.name not in ("models", "tasks"):
+        elif field.name not in ("models", "tasks", "annotators"):
             found.append((field.name, field.type))
     return found
 
@@ -323,7 +416,7 @@ def _check_urls(settings: Settings) -> None:
 
 def _check_references(settings: Settings) -> None:
     for name, task in settings.tasks.items():
-        for role, alias in (("strong", task.strong), ("small", task.small)):
+        for role, alias in _aliases_of(task):
             if alias is not None and alias not in settings.models:
                 known = ", ".join(settings.models) or "none"
                 raise SettingsError(
@@ -332,3 +425,19 @@ def _check_references(settings: Settings) -> None:
         if task.check is not None and task.check not in task.checks:
             known = ", ".join(task.checks) or "none"
             raise SettingsError(f"tasks.{name}.check = {task.check!r} is not declared; declared: {known}")
+        portfolio = task.portfolio
+        if portfolio is not None and portfolio.judge is not None and portfolio.judge not in task.judges:
+            known = ", ".join(task.judges) or "none"
+            raise SettingsError(
+                f"tasks.{name}.portfolio.judge = {portfolio.judge!r} is not declared; declared: {known}"
+            )
+
+
+def _aliases_of(task: TaskSettings) -> list[tuple[str, str | None]]:
+    """Every model that a task names, by where it names it."""
+    named = [("strong", task.strong), ("small", task.small)]
+    named += [(f"judges.{name}.model", judge.model) for name, judge in task.judges.items()]
+    named += [(f"challengers[{i}]", alias) for i, alias in enumerate(task.challengers)]
+    candidates = task.portfolio.candidates if task.portfolio else ()
+    named += [(f"portfolio.candidates[{i}].model", c.model) for i, c in enumerate(candidates)]
+    return named

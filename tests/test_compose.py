@@ -21,7 +21,7 @@ from tests.processes import Process, free_port, wait_until
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = "builtin_schemas/vendor/compose-spec.json"
-OURS = ("proxy", "worker", "fitter", "beat")
+OURS = ("proxy", "worker", "fitter", "evaluator", "beat")
 TOML = """
 [worker]
 label_every_s = 1

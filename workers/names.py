@@ -9,11 +9,24 @@ from typing import Final
 
 LABELS: Final = "labels"
 FITS: Final = "fits"
-QUEUES: Final = (LABELS, FITS)
+EVALS: Final = "evals"
+QUEUES: Final = (LABELS, FITS, EVALS)
 
 SWEEP: Final = "stepdown.label"
 FIT: Final = "stepdown.fit"
 REPORT: Final = "stepdown.report"
+JUDGE: Final = "stepdown.judge"
+RANK: Final = "stepdown.rank"
+SLICES: Final = "stepdown.slices"
+SUITES: Final = "stepdown.suites"
 HEARTBEAT: Final = "stepdown.heartbeat"
 
-QUEUE_OF: Final = {SWEEP: LABELS, FIT: FITS, REPORT: FITS}
+QUEUE_OF: Final = {
+    SWEEP: LABELS,
+    FIT: FITS,
+    REPORT: FITS,
+    JUDGE: EVALS,
+    RANK: EVALS,
+    SLICES: EVALS,
+    SUITES: EVALS,
+}

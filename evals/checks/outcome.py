@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+from router.wire import ToolCall
 from stepdown.records import Verdict
 
 
@@ -15,10 +16,18 @@ class Subject:
     Attributes:
         text: The model's whole answer.
         reference: What the check compares with; None where no reference is known.
+        prompt: All text of the request; empty where it was not kept.
+        tool_calls: The tools that the answer calls, in order.
+        finish_reason: Why the model stopped, in OpenAI's words.
+        refusal: The model's own words of refusal, where its API sets them apart.
     """
 
     text: str
     reference: Any = None
+    prompt: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str | None = None
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def proxy(settings: Settings) -> None:
 @click.command()
 @settings_option
 @click.option("--beat", "with_beat", is_flag=True, help="Run the schedule in this worker too.")
-@click.option("--queue", "queues", multiple=True, help="Queue to work on, labels or fits; both if unset.")
+@click.option("--queue", "queues", multiple=True, help="Queue: labels, fits or evals; all if unset.")
 def worker(settings: Settings, with_beat: bool, queues: tuple[str, ...]) -> None:
     """Start a worker alone."""
     from workers.run import run_worker

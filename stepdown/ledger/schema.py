@@ -193,6 +193,55 @@ answers = Table(
     Column("check", String(200)),
 )
 
+cached_answers = Table(
+    "cached_answers",
+    metadata,
+    Column("key", Id, primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("task", String(200), nullable=False),
+    Column("purpose", String(32), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("latency_ms", Float, nullable=False),
+    Column("ttft_ms", Float),
+    Column("prompt_tokens", Integer),
+    Column("completion_tokens", Integer),
+    Column("cost_usd_micros", BigInteger),
+    Column("finish_reason", String(64)),
+    Column("body", Id, nullable=False),
+    Index("cached_answers_by_task", "task", "at"),
+)
+
+# What people are asked to label, the most useful first. Made from the other tables by the workers, who
+# may throw it away and make it anew; a row is one request whose answers want a person's eye.
+label_queue = Table(
+    "label_queue",
+    metadata,
+    Column("request", Id, primary_key=True),
+    Column("task", String(200), nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("why", String(32), nullable=False),
+    Column("priority", Float, nullable=False),
+    Column("strong_call", Id),
+    Column("small_call", Id),
+    Index("label_queue_by_priority", "task", "priority"),
+)
+
+# Judgements under way at a provider's batch endpoint.
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("task", String(200), nullable=False),
+    Column("labeller", String(200), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("upstream_id", String(200)),
+    Column("state", String(32), nullable=False),
+    Column("body", Id, nullable=False),
+    Index("batches_by_state", "task", "labeller", "state"),
+)
+
 heartbeats = Table(
     "heartbeats",
     metadata,

@@ -20,7 +20,7 @@ from stepdown.ledger import schema
 from stepdown.ledger.bodies import compress_all, decompress
 from stepdown.ledger.engine import migrate, open_engine
 from stepdown.ledger.inserts import Appender
-from stepdown.records import Artifact, Call, Decision, Feedback, Label, Promotion, Request
+from stepdown.records import Artifact, CachedAnswer, Call, Decision, Feedback, Label, Promotion, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Body:
         return cls(digest(content), content)
 
 
-Record = Request | Decision | Call | Label | Feedback | Artifact | Promotion | Body
+Record = Request | Decision | Call | Label | Feedback | CachedAnswer | Artifact | Promotion | Body
 
 TABLES: dict[type, Table] = {
     Body: schema.bodies,
@@ -45,6 +45,7 @@ TABLES: dict[type, Table] = {
     Call: schema.calls,
     Label: schema.labels,
     Feedback: schema.feedback,
+    CachedAnswer: schema.cached_answers,
     Artifact: schema.artifacts,
     Promotion: schema.promotions,
 }

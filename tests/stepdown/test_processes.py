@@ -23,7 +23,7 @@ from tests.processes import settings_in, worker_command
 def test_the_children_of_up(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     children = up_children("settings.json", settings)
-    assert [child.name for child in children] == ["proxy", "worker", "fitter"]
+    assert [child.name for child in children] == ["proxy", "worker", "fitter", "evaluator"]
     commands = [" ".join(child.argv).partition("-m ")[2] for child in children]
     assert commands == [
         "stepdown proxy --settings settings.json",
