@@ -25,6 +25,7 @@ DEFAULT_FILE = "stepdown.toml"
 DEFAULT_TASK = "default"
 
 Share = Annotated[float, Meta(ge=0, le=1)]
+Temperature = Annotated[float, Meta(ge=0, le=2)]
 Dollars = Annotated[float, Meta(ge=0)]
 Capability = Literal["tools", "json", "images", "audio", "files", "logprobs", "choices"]
 
@@ -90,7 +91,7 @@ class JudgeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         str, Meta(min_length=1), _doc("What a good answer is, in words that the judge is given.")
     ] = "The answer is correct, complete, and does what the request asks for."
     votes: Annotated[int, Meta(ge=1, le=15), _doc("Times each question is put; the majority counts.")] = 1
-    temperature: Annotated[float | None, Meta(ge=0, le=2), _doc("Of the judge; none leaves it out.")] = 0.0
+    temperature: Annotated[Temperature | None, _doc("Of the judge; none leaves it out.")] = 0.0
     max_tokens: Annotated[int, Meta(ge=16), _doc("Longest judgement.")] = 400
     share: Annotated[Share, _doc("Share of requests judged, drawn by hash.")] = 1.0
     batch_from: Annotated[
@@ -107,7 +108,7 @@ class CandidateSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ] = None
     samples: Annotated[int, Meta(ge=1, le=16), _doc("Answers asked for.")] = 1
     temperature: Annotated[
-        float | None, Meta(ge=0, le=2), _doc("Sampling temperature; none leaves the request's own.")
+        Temperature | None, _doc("Sampling temperature; none leaves the request's own.")
     ] = None
 
 
