@@ -12,7 +12,10 @@ import msgspec
 
 from stepdown.cli.options import settings_option
 from stepdown.settings import (
+    CandidateSettings,
+    JudgeSettings,
     ModelSettings,
+    PortfolioSettings,
     ProxySettings,
     Settings,
     TaskSettings,
@@ -27,6 +30,9 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "worker": WorkerSettings,
     "models.ALIAS": ModelSettings,
     "tasks.NAME": TaskSettings,
+    "tasks.NAME.judges.JUDGE": JudgeSettings,
+    "tasks.NAME.portfolio": PortfolioSettings,
+    "tasks.NAME.portfolio.candidates[]": CandidateSettings,
 }
 
 
@@ -69,7 +75,7 @@ def _description(kind: Any) -> str | None:
 
 @click.command()
 def key() -> None:
-    """Make an API key, and the hash to put under `proxy.keys` or `tasks.NAME.keys`."""
+    """Make an API key, and the hash to put under `proxy.keys`, `tasks.NAME.keys` or `annotators`."""
     made = f"sk-stepdown-{secrets.token_urlsafe(32)}"
     click.echo(f"key   {made}   (give it to the caller; it is kept nowhere)")
     click.echo(f"hash  {hashlib.sha256(made.encode()).hexdigest()}")

@@ -29,6 +29,7 @@ def test_the_children_of_up(tmp_path: Path) -> None:
         "stepdown proxy --settings settings.json",
         "stepdown worker --settings settings.json --queue labels --beat",
         "stepdown worker --settings settings.json --queue fits",
+        "stepdown worker --settings settings.json --queue evals",
     ]
 
 

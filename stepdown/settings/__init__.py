@@ -1,0 +1,39 @@
+"""The settings: one frozen object, read at the entry point and passed down."""
+
+from stepdown.settings.load import (
+    DEFAULT_FILE,
+    DEFAULT_TASK,
+    load_settings,
+    scalar_fields,
+    to_toml_values,
+    variable_of,
+)
+from stepdown.settings.tree import (
+    CandidateSettings,
+    Capability,
+    JudgeSettings,
+    ModelSettings,
+    PortfolioSettings,
+    ProxySettings,
+    Settings,
+    TaskSettings,
+    WorkerSettings,
+)
+
+__all__ = [
+    "DEFAULT_FILE",
+    "DEFAULT_TASK",
+    "CandidateSettings",
+    "Capability",
+    "JudgeSettings",
+    "ModelSettings",
+    "PortfolioSettings",
+    "ProxySettings",
+    "Settings",
+    "TaskSettings",
+    "WorkerSettings",
+    "load_settings",
+    "scalar_fields",
+    "to_toml_values",
+    "variable_of",
+]
