@@ -15,7 +15,8 @@ NUMBER = re.compile(
     r"(?<![\w.])[-+]?[$€£]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+|(?<=\d))(?:[eE][-+]?\d+)?(?![\d])"
 )
 NOT_DIGITS = re.compile("[,$€£]")
-MARKER = re.compile(r"(?i)(?:####|\banswer\b(?:\s+is)?\s*:?|\\boxed\{)")
+# A bare "answer" is a word like any other ("long answer questions"): it marks only what it leads to.
+MARKER = re.compile(r"(?i)(?:####|\banswer\b[\s*_]*(?:is\b|[:=]|(?=[-+$€£.]?\d))|\\boxed\{)")
 
 
 def numbers_in(text: str) -> list[float]:
@@ -27,7 +28,7 @@ def numbers_in(text: str) -> list[float]:
 def answered_number(text: str) -> float | None:
     r"""The number that an answer gives: the first after its last marker, else the last one of all.
 
-    Markers are `####`, `Answer:`, `answer is` and `\\boxed{`.
+    Markers are `####`, `Answer:`, `answer is`, `Answer` right before a number, and `\\boxed{`.
     """
     marks = list(MARKER.finditer(text))
     if marks and (after := numbers_in(text[marks[-1].end() :])):
@@ -44,7 +45,7 @@ class Number(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         relative: Largest difference, as a share of the reference, that still counts as equal.
     """
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     absolute: float = 1e-9
     relative: float = 0.0
 

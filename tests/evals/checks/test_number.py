@@ -59,6 +59,9 @@ def test_forms(text: str, numbers: list[float]) -> None:
         (r"thus \boxed{-7} holds for 9", -7),
         ("3 and then 5", 5),
         ("5 is the answer", 5),
+        ("**Answer:** 5 of 6", 5),
+        ("Answer 12 of 13", 12),
+        ("the long answer questions are worth 5 points, in total 26 + 15 = 41", 41),
         ("no idea", None),
     ],
 )
