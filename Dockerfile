@@ -3,6 +3,11 @@ FROM python:3.12-slim
 
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
+# bubblewrap isolates code that a model wrote when a check of kind `python` runs it.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends bubblewrap \
+    && rm -rf /var/lib/apt/lists/*
+
 RUN useradd --system --uid 10001 --create-home stepdown \
     && install -d -o stepdown -g stepdown /var/lib/stepdown /etc/stepdown
 

@@ -2,9 +2,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 RECORDING := bench/recordings/qwen-coder.jsonl.gz
 DEMO_FLAGS ?=
+GSM8K ?= ../shared/data/routing/gsm8k_gpt4_vs_mixtral.jsonl.gz
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format lock bench-gateway bench-routing readme clean
+.PHONY: help install demo test check format lock bench-gateway bench-routing report-labels readme clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,6 +46,9 @@ bench-gateway: install ## Requests a second and added latency of the proxy, besi
 
 bench-routing: install ## Quality of the router on recorded outcomes: make bench-routing FILES="a.jsonl.gz b.jsonl.gz"
 	$(BIN)/python -m bench.routing $(FILES)
+
+report-labels: install ## The labellers' own error: make report-labels GSM8K=gsm8k_gpt4_vs_mixtral.jsonl.gz
+	$(BIN)/python -m bench.labels --gsm8k $(GSM8K)
 
 readme: install ## Make the README's chart and printed results anew
 	$(BIN)/python -m bench.readme $(README_FLAGS)
