@@ -31,6 +31,7 @@ class Answered:
         kept: The answer as it is kept; None where there is none.
         answer: Its content; None likewise.
         error: Why there is none, or None.
+        status: Of the last attempt: 200 of an answer, 0 where the model could not be reached or was too slow.
         fresh: Whether it was asked for just now, and not taken from the cache.
         spent_usd_micros: What all attempts just made cost; None where a price is not known.
     """
@@ -38,6 +39,7 @@ class Answered:
     kept: CachedAnswer | None
     answer: Answer | None
     error: str | None
+    status: int
     fresh: bool
     spent_usd_micros: int | None
 
@@ -61,9 +63,10 @@ class Answering:
         self._ledger = ledger
         self._task = task
         self._purpose = purpose
+        self._under_way: dict[str, asyncio.Task[Answered]] = {}
 
     async def answer(self, alias: str, fields: Mapping[str, Any], *, sample: int = 0) -> Answered:
-        """The answer of a model to a chat request.
+        """The answer of a model to a chat request; of the same question asked twice at once, one answer.
 
         Args:
             alias: Of the model.
@@ -77,6 +80,12 @@ class Answering:
         if alias not in self._models:
             raise SettingsError(f"model {alias!r} is not declared; declared: {', '.join(self._models)}")
         key = answer_key(self._models[alias], fields, sample)
+        if key not in self._under_way:
+            self._under_way[key] = asyncio.create_task(self._answer(alias, fields, key))
+            self._under_way[key].add_done_callback(lambda _: self._under_way.pop(key))
+        return await asyncio.shield(self._under_way[key])
+
+    async def _answer(self, alias: str, fields: Mapping[str, Any], key: str) -> Answered:
         found = await asyncio.to_thread(self._kept, key)
         return found if found is not None else await self._ask(alias, fields, key)
 
@@ -86,17 +95,17 @@ class Answering:
         if not rows:
             return None
         kept = CachedAnswer(**rows[0]._mapping)
-        return Answered(kept, read_answer(self._ledger.body(kept.body)), None, False, 0)
+        return Answered(kept, read_answer(self._ledger.body(kept.body)), None, 200, False, 0)
 
     async def _ask(self, alias: str, fields: Mapping[str, Any], key: str) -> Answered:
         asked = await self._asker.ask(alias, fields, request=key)
         costs = [call.cost_usd_micros for call in asked.calls if call.status == 200]
         spent = None if None in costs else sum(cost for cost in costs if cost is not None)
         if asked.answer is None:
-            return Answered(None, None, asked.error, True, spent)
+            return Answered(None, None, asked.error, asked.calls[-1].status, True, spent)
         kept = self._cached(key, asked.calls[-1])
         await asyncio.to_thread(self._ledger.append, [*asked.bodies[-1:], kept])
-        return Answered(kept, asked.answer, None, True, spent)
+        return Answered(kept, asked.answer, None, 200, True, spent)
 
     def _cached(self, key: str, call: Call) -> CachedAnswer:
         assert call.body is not None

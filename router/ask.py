@@ -120,11 +120,23 @@ class Asker:
 
 
 async def _opened(attempt: Attempt, body: bytes) -> UpstreamError | None:
+    """Why there is no answer, or None where there is one, whole and with something in it."""
     try:
         await attempt.open(body, stream=False)
+        while attempt.reply is not None and attempt.reply.streams and await attempt.chunk():
+            pass  # a stream that nobody asked for is an answer too
     except UpstreamError as error:
         return error
-    return None
+    if attempt.complete and _says_anything(read_answer(attempt.body)):
+        return None
+    why = f"model {attempt.model.alias!r} sent no chat completion: {attempt.body[:200]!r}"
+    attempt.fail(why)
+    return UpstreamError(why)
+
+
+def _says_anything(answer: Answer) -> bool:
+    """Whether there is a choice at all; an empty text that the model ended itself is an answer."""
+    return bool(answer.finish_reason or answer.text or answer.tool_calls or answer.refusal)
 
 
 def _wait_s(error: UpstreamError | None, attempt: Attempt, number: int) -> float | None:
