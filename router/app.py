@@ -16,6 +16,7 @@ from router.access import Access
 from router.asgi import JSON, Header, Receive, Scope, Send, refusal, respond
 from router.catalogue import Catalogue
 from router.metrics import Metrics
+from router.picking import StagesOf, plain_stages
 from router.relay import refused_headers
 from router.service import Service
 from router.upstream import UpstreamFactory
@@ -50,6 +51,7 @@ def create_app(
     ledger: Ledger | None = None,
     draw: Callable[[], float] = random.random,
     upstreams: UpstreamFactory = upstream_for,
+    stages_of: StagesOf = plain_stages,
 ) -> Proxy:
     """The proxy for these settings.
 
@@ -59,6 +61,7 @@ def create_app(
         ledger: An open ledger; None opens that of the settings, and closes it in the end.
         draw: Gives a random number in [0, 1) for each request.
         upstreams: Opens the upstream of a model.
+        stages_of: Makes what picks among the candidates of a task's portfolio.
 
     Raises:
         SettingsError: A key's variable is not set, or the default task has no strong model.
@@ -66,7 +69,16 @@ def create_app(
     metrics = Metrics()
     catalogue = Catalogue(settings)
     keys = read_keys(settings, environ)
-    service = Service(settings, keys, catalogue, metrics, ledger=ledger, draw=draw, upstreams=upstreams)
+    service = Service(
+        settings,
+        keys,
+        catalogue,
+        metrics,
+        ledger=ledger,
+        draw=draw,
+        upstreams=upstreams,
+        stages_of=stages_of,
+    )
     return Proxy(service, Access(settings), catalogue, metrics)
 
 

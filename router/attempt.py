@@ -37,13 +37,14 @@ class Attempt:
 
     Attributes:
         reply: The upstream's answer, once its head has come.
+        role: Why it is made; a candidate that is picked becomes live.
     """
 
     def __init__(self, model: Model, tier: Tier, role: Role) -> None:
         self.reply: Reply | None = None
         self.model = model
+        self.role = role
         self._tier = tier
-        self._role = role
         self._id = new_id()
         self._at = now()
         self._started = time.perf_counter()
@@ -56,11 +57,24 @@ class Attempt:
         self._error: str | None = None
         self._ending: Ending | None = None
 
-    async def open(self, body: bytes, *, stream: bool, authorization: str | None = None) -> None:
+    async def open(
+        self,
+        body: bytes,
+        *,
+        stream: bool,
+        authorization: str | None = None,
+        limit_bytes: int | None = None,
+    ) -> None:
         """Ask, and wait for the first byte of a stream or for the whole of any other answer.
 
+        Args:
+            body: The request.
+            stream: Whether it asks for a stream.
+            authorization: The caller's own, where it may go on to this model.
+            limit_bytes: Largest whole answer accepted; None takes any.
+
         Raises:
-            UpstreamError: There was none, or its status is not a success.
+            UpstreamError: There was none, its status is not a success, or it is too large.
         """
         self._asked = body
         try:
@@ -73,7 +87,7 @@ class Attempt:
                     raise UpstreamError(f"model {self.model.alias!r} ended its stream before the first event")
             else:
                 self._first = time.perf_counter()
-                self._parts = [await reply.read()]
+                self._parts = [await (reply.read() if limit_bytes is None else _read(reply, limit_bytes))]
                 self._whole = True
                 self._check(reply, authorization)
         except UpstreamError as error:
@@ -120,6 +134,11 @@ class Attempt:
         return chunk
 
     @property
+    def over(self) -> bool:
+        """Whether nothing more of it is waited for."""
+        return self._ended is not None
+
+    @property
     def body(self) -> bytes:
         """The bytes received so far."""
         if len(self._parts) > 1:
@@ -163,7 +182,7 @@ class Attempt:
             id=self._id,
             request=request,
             at=self._at,
-            role=self._role,
+            role=self.role,
             tier=self._tier,
             model=self.model.name,
             status=0 if self.reply is None else self.reply.status,
@@ -198,6 +217,17 @@ class Attempt:
 
     def _milliseconds(self, moment: float | None) -> float | None:
         return None if moment is None else (moment - self._started) * 1000
+
+
+async def _read(reply: Reply, limit_bytes: int) -> bytes:
+    """The whole of an answer that is not too large to be held beside others."""
+    parts, size = [], 0
+    while part := await reply.next_chunk():
+        parts.append(part)
+        size += len(part)
+        if size > limit_bytes:
+            raise UpstreamError(f"the answer has more than {limit_bytes:,} bytes, too many for a candidate")
+    return b"".join(parts)
 
 
 def _estimated_tokens(text: str) -> int:

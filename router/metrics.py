@@ -63,6 +63,21 @@ class Metrics:
         self.shadows_dropped = Counter(
             "stepdown_shadow_calls_dropped", "Shadow calls that found no place.", registry=own
         )
+        self._candidates = Counter(
+            "stepdown_candidates",
+            "Answers of a strong tier of several: picked, passed_over or failed.",
+            ["task", "model", "outcome"],
+            registry=own,
+        )
+        self._picks = Counter(
+            "stepdown_picks",
+            "Answers picked from several, by what picked them.",
+            ["task", "by"],
+            registry=own,
+        )
+        self._stage_failures = Counter(
+            "stepdown_picker_failures", "Stages of a picker that failed.", ["task", "stage"], registry=own
+        )
         self.policy_revision = Gauge("stepdown_policy_revision", "Promotions loaded.", registry=own)
         self.reload_failures = Counter(
             "stepdown_policy_reload_failures", "Policies that were refused or not readable.", registry=own
@@ -93,6 +108,18 @@ class Metrics:
     def upstream_failed(self, model: str) -> None:
         """Count a call without a usable answer."""
         self._upstream_failures.labels(model).inc()
+
+    def candidate(self, task: str, model: str, outcome: str) -> None:
+        """Count a candidate of a portfolio."""
+        self._candidates.labels(task, model, outcome).inc()
+
+    def picked(self, task: str, by: str) -> None:
+        """Count a pick."""
+        self._picks.labels(task, by).inc()
+
+    def stage_failed(self, task: str, stage: str) -> None:
+        """Count a stage of a picker that failed."""
+        self._stage_failures.labels(task, stage).inc()
 
     def exposition(self) -> bytes:
         """The body of `GET /metrics`."""

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -35,9 +34,11 @@ from router.conversations import Conversation, Conversations
 from router.live_policy import LivePolicy
 from router.metrics import Metrics
 from router.policy import NO_POLICY, Choice, choose, fall_back, named, refuse
+from router.portfolio import Contest, Portfolio
 from router.prompt import prompt_hash
 from router.shadow import Shadows
 from router.sse import Gate
+from router.streams import linger, not_whole
 from router.upstream import Model
 from router.wire import ChatRequest, error_body, parse_chat, plain_body, upstream_body
 from stepdown.errors import BadRequest, LedgerError, UpstreamError
@@ -45,7 +46,6 @@ from stepdown.ids import new_id, now
 from stepdown.ledger import Body, GroupCommit, Record
 from stepdown.records import Decision, Request, Role, Tier
 
-LINGER_S = 1.0
 NOT_RECORDED = "the answer was withheld because the ledger could not keep its record"
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Exchange:
-    """One request on its way through."""
+    """One request on its way through.
+
+    Attributes:
+        attempts: The calls made for its answer, the last one last; those of a contest are the contest's.
+        contest: The candidates, where the strong tier is a portfolio and was asked.
+    """
 
     caller: Caller
     body: bytes
@@ -64,6 +69,17 @@ class Exchange:
     id: str = field(default_factory=new_id)
     at: datetime = field(default_factory=now)
     attempts: list[Attempt] = field(default_factory=list)
+    contest: Contest | None = None
+
+    @property
+    def answering(self) -> Attempt:
+        """The call whose answer, or error, the client gets."""
+        return self.attempts[-1] if self.contest is None else self.contest.live.attempt
+
+    @property
+    def calls(self) -> list[Attempt]:
+        """Every call made for it."""
+        return self.attempts if self.contest is None else [*self.attempts, *self.contest.attempts]
 
     @property
     def conversation(self) -> Conversation | None:
@@ -93,6 +109,7 @@ class ChatEndpoint:
         catalogue: Catalogue,
         policies: LivePolicy,
         models: Mapping[str, Model],
+        portfolios: Mapping[str, Portfolio],
         ledger: GroupCommit,
         shadows: Shadows,
         metrics: Metrics,
@@ -103,6 +120,7 @@ class ChatEndpoint:
         self._catalogue = catalogue
         self._policies = policies
         self._models = models
+        self._portfolios = portfolios
         self._ledger = ledger
         self._shadows = shadows
         self._metrics = metrics
@@ -184,13 +202,19 @@ class ChatEndpoint:
         return attempt
 
     async def _open(self, exchange: Exchange, tier: Tier) -> Attempt:
+        if self._portfolios and tier is Tier.STRONG and (portfolio := self._portfolio(exchange)) is not None:
+            exchange.contest = portfolio.contest(exchange.chat)
+            return await portfolio.run(
+                exchange.contest, exchange.chat, lambda model: self._callers_key(exchange, model)
+            )
         model = self._model(exchange, tier)
         attempt = Attempt(model, tier, Role.LIVE)
         exchange.attempts.append(attempt)
-        own_key = exchange.caller.authorization if self._may_have_callers_key(exchange, model) else None
         try:
             await attempt.open(
-                upstream_body(exchange.chat, model.name), stream=exchange.chat.stream, authorization=own_key
+                upstream_body(exchange.chat, model.name),
+                stream=exchange.chat.stream,
+                authorization=self._callers_key(exchange, model),
             )
         except UpstreamError:
             self._metrics.upstream_failed(model.name)
@@ -201,8 +225,14 @@ class ChatEndpoint:
         target = exchange.target
         return self._models[target.alias or self._catalogue.alias(target.task, tier)]
 
-    def _may_have_callers_key(self, exchange: Exchange, model: Model) -> bool:
-        return model.alias == self._catalogue.alias(exchange.target.task, Tier.STRONG)
+    def _portfolio(self, exchange: Exchange) -> Portfolio | None:
+        """The portfolio that is the strong tier of a request that names no model itself."""
+        return None if exchange.target.alias is not None else self._portfolios.get(exchange.target.task)
+
+    def _callers_key(self, exchange: Exchange, model: Model) -> str | None:
+        """The caller's own key, for the task's strong model alone."""
+        strong = self._catalogue.alias(exchange.target.task, Tier.STRONG)
+        return exchange.caller.authorization if model.alias == strong else None
 
     async def _relay(self, exchange: Exchange, attempt: Attempt, send: Send) -> Ending:
         """Pass a stream on as it arrives, but for its end; hold any other answer back."""
@@ -210,6 +240,8 @@ class ChatEndpoint:
         headers = [*attempt.reply.headers, *self._own_headers(exchange)]
         if not attempt.reply.streams:
             return Ending(attempt.reply.status, attempt.body, headers)
+        if exchange.contest is not None and exchange.contest.live.content is not None:
+            return Ending(attempt.reply.status, exchange.contest.live.content, headers)
         gate = Gate(hide_usage=not exchange.chat.wants_usage)
         await send({"type": "http.response.start", "status": attempt.reply.status, "headers": headers})
         try:
@@ -218,16 +250,15 @@ class ChatEndpoint:
                     await send({"type": "http.response.body", "body": passed, "more_body": True})
         except UpstreamError as error:
             return Ending(attempt.reply.status, _error_event(str(error)), headers, begun=True)
-        await _linger(attempt, gate)
+        await linger(attempt, gate)
         if not attempt.complete:
-            attempt.fail(f"model {attempt.model.alias!r} ended its stream before it was whole")
-            trouble = _error_event(f"model {attempt.model.alias!r} ended its stream before it was whole")
-            return Ending(attempt.reply.status, trouble, headers, begun=True)
+            attempt.fail(not_whole(attempt))
+            return Ending(attempt.reply.status, _error_event(not_whole(attempt)), headers, begun=True)
         return Ending(attempt.reply.status, gate.close(), headers, begun=True)
 
     def _failed(self, exchange: Exchange, error: UpstreamError) -> Ending:
         """The answer where no model answered: the upstream's own words where it had any."""
-        reply = exchange.attempts[-1].reply
+        reply = exchange.answering.reply
         passed = [h for h in reply.headers if not h[0].startswith(b"content-")] if reply else []
         body = error.body or error_body(str(error), kind="upstream_error", code=type(error).__name__)
         return Ending(error.status, body, [JSON, *passed, *self._own_headers(exchange)])
@@ -251,7 +282,7 @@ class ChatEndpoint:
         return Ending(503, body, [JSON, *self._own_headers(exchange)])
 
     async def _finish(self, exchange: Exchange, ending: Ending, send: Send) -> None:
-        attempt = exchange.attempts[-1]
+        attempt = exchange.answering
         self._metrics.served(
             exchange.target.task,
             attempt.model.name,
@@ -266,9 +297,9 @@ class ChatEndpoint:
             await respond(send, ending.status, ending.body, ending.headers)
 
     def _own_headers(self, exchange: Exchange) -> list[Header]:
-        model = exchange.attempts[-1].model
-        choice = exchange.choice
-        return own_headers(exchange.id, model.header, choice.reason.encode(), choice.policy.encode())
+        model, choice, contest = exchange.answering.model, exchange.choice, exchange.contest
+        headers = own_headers(exchange.id, model.header, choice.reason.encode(), choice.policy.encode())
+        return headers if contest is None else headers + contest.headers
 
 
 def own_headers(request: str, model: bytes, reason: bytes, policy: bytes) -> list[Header]:
@@ -307,23 +338,15 @@ def _records(exchange: Exchange, status: int) -> list[Record]:
         latency_ms=(time.perf_counter() - exchange.started) * 1000,
     )
     decision = Decision(request=exchange.id, at=exchange.at, **exchange.choice._asdict())
-    calls = [record for attempt in exchange.attempts for record in attempt.records(exchange.id)]
+    calls = [record for attempt in exchange.calls for record in attempt.records(exchange.id)]
     return [request, decision, body, *calls]
 
 
 def _broken_off(exchange: Exchange, why: str) -> Ending:
-    for attempt in exchange.attempts[-1:]:
-        attempt.fail(why)
+    for attempt in exchange.calls:
+        if not attempt.over:
+            attempt.fail(why)
     return Ending(HUNG_UP, b"")
-
-
-async def _linger(attempt: Attempt, gate: Gate) -> None:
-    """Read what follows `[DONE]`, so that the connection can be used again; but not for long."""
-    if gate.done:
-        with suppress(TimeoutError, UpstreamError):
-            async with asyncio.timeout(LINGER_S):
-                while chunk := await attempt.chunk():
-                    gate.feed(chunk)
 
 
 def _error_event(message: str) -> bytes:

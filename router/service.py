@@ -14,6 +14,8 @@ from router.access import Access
 from router.catalogue import Catalogue
 from router.live_policy import LivePolicy
 from router.metrics import Metrics
+from router.picking import StagesOf
+from router.portfolio import open_portfolios
 from router.relay import ChatEndpoint
 from router.shadow import Shadows
 from router.upstream import UpstreamFactory, open_models
@@ -36,6 +38,7 @@ class Service:
         ledger: An open ledger; None opens that of the settings, and closes it in the end.
         draw: Gives a random number in [0, 1) for each request.
         upstreams: Opens the upstream of a model.
+        stages_of: Makes what picks among the candidates of a task's portfolio.
 
     Attributes:
         chat: The chat endpoint, once started.
@@ -51,6 +54,7 @@ class Service:
         ledger: Ledger | None,
         draw: Callable[[], float],
         upstreams: UpstreamFactory,
+        stages_of: StagesOf,
     ) -> None:
         self._settings = settings
         self._keys = keys
@@ -59,6 +63,7 @@ class Service:
         self._ledger = ledger
         self._draw = draw
         self._upstreams = upstreams
+        self._stages_of = stages_of
         self._closing = AsyncExitStack()
         self._policies: LivePolicy | None = None
         self.chat: ChatEndpoint | None = None
@@ -85,6 +90,9 @@ class Service:
         models = open_models(settings, self._keys, session, self._upstreams)
         for model in models.values():
             self._closing.push_async_callback(model.upstream.close)
+        portfolios = open_portfolios(self._catalogue.tasks, models, self._stages_of, metrics)
+        for portfolio in portfolios.values():
+            self._closing.push_async_callback(portfolio.close)
         shadows = Shadows(commits, metrics)
         self._closing.push_async_callback(shadows.drain)
         policies = LivePolicy(Registry(ledger), self._catalogue.tasks, settings.models, metrics)
@@ -95,6 +103,7 @@ class Service:
             catalogue=self._catalogue,
             policies=policies,
             models=models,
+            portfolios=portfolios,
             ledger=commits,
             shadows=shadows,
             metrics=metrics,

@@ -16,6 +16,7 @@ import uvicorn
 
 from router.access import check_address
 from router.app import create_app
+from router.picking import StagesOf, plain_stages
 from stepdown.errors import StepdownError
 from stepdown.settings import Settings
 
@@ -26,7 +27,7 @@ COLLECT_AFTER = 20_000  # objects made and not yet freed
 SWITCH_INTERVAL_S = 0.0005  # the writer thread must not keep the event loop waiting for 5 ms
 
 
-def serve(settings: Settings, environ: Mapping[str, str]) -> None:
+def serve(settings: Settings, environ: Mapping[str, str], *, stages_of: StagesOf = plain_stages) -> None:
     """Serve until told to stop.
 
     Prints `stepdown proxy listening on http://HOST:PORT` once requests are accepted.
@@ -34,13 +35,14 @@ def serve(settings: Settings, environ: Mapping[str, str]) -> None:
     Args:
         settings: All settings.
         environ: Where the upstreams' keys are.
+        stages_of: Makes what picks among the candidates of a task's portfolio.
 
     Raises:
         SettingsError: The settings do not allow serving.
         StepdownError: The proxy could not start.
     """
     check_address(settings)
-    app = create_app(settings, environ=environ)
+    app = create_app(settings, environ=environ, stages_of=stages_of)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     _collect_seldom()
     for number in (signal.SIGTERM, signal.SIGINT):

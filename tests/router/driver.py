@@ -74,21 +74,23 @@ class Client:
         hangs_up: Callable[[Response], bool] = lambda _: False,
         seen: Callable[[Response], None] = lambda _: None,
         piece: int = 1 << 20,
+        gone: asyncio.Event | None = None,
     ) -> Response:
         """Send a request.
 
         Args:
             method: Of HTTP.
-            path: Of the endpoint.
+            path: Of the endpoint, with its query.
             body: Sent in pieces.
             headers: Beside content-length.
             hangs_up: Asked after each message, whether to hang up now.
             seen: Told of the response after each message.
             piece: Bytes in a piece.
+            gone: Set where the client is to hang up at once.
         """
         response = Response()
         pieces = [body[i : i + piece] for i in range(0, len(body), piece)] or [b""]
-        gone = asyncio.Event()
+        gone = gone or asyncio.Event()
 
         async def receive() -> dict[str, Any]:
             if pieces:
@@ -116,7 +118,8 @@ class Client:
         scope = {
             "type": "http",
             "method": method,
-            "path": path,
+            "path": path.partition("?")[0],
+            "query_string": path.partition("?")[2].encode(),
             "headers": [(k.lower().encode(), v.encode()) for k, v in all_headers.items()],
         }
         if hangs_up(response):
