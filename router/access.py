@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from stepdown.errors import BadRequest, Forbidden, SettingsError, Unauthorized
 from stepdown.ids import tenant_of
 from stepdown.settings import Settings
+
+ANONYMOUS = "anonymous"
+_person_name = re.compile(r"\w(?:[\w .@+-]{0,62}\w)?")
 
 
 class Caller(NamedTuple):
@@ -114,3 +118,60 @@ def _bearer(authorization: str) -> str:
             "this proxy wants an API key: send `Authorization: Bearer KEY`", code="missing_api_key"
         )
     return key.strip()
+
+
+class Annotators:
+    """Lets people in to the labelling queue, which shows what other tenants asked."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._name_of = {key.lower(): name for name, key in settings.annotators.items()}
+        self._clients = Access(settings) if has_keys(settings) else None
+
+    def admit(self, headers: Mapping[bytes, bytes], named: str | None) -> str:
+        """The name of the person who asks.
+
+        Args:
+            headers: The request's headers, names in lower case.
+            named: The name that the request gives, or None.
+
+        Raises:
+            Unauthorized: The key is missing or not known.
+            Forbidden: The key is a client's, or another person's than the request names.
+            BadRequest: The name that the request gives is none.
+        """
+        if not self._name_of and self._clients is None:
+            return _name(ANONYMOUS if named is None else named)
+        name = self._owner(headers)
+        if named is not None and named != name:
+            raise Forbidden(
+                f"annotator = {named!r:.100} is not whose key this is; leave annotator out",
+                param="annotator",
+                code="wrong_annotator",
+            )
+        return name
+
+    def _owner(self, headers: Mapping[bytes, bytes]) -> str:
+        key = _bearer(headers.get(b"authorization", b"").decode("latin-1"))
+        name = self._name_of.get(hashlib.sha256(key.encode()).hexdigest())
+        if name is not None:
+            return name
+        if self._clients is not None:
+            self._clients.admit({b"authorization": b"Bearer " + key.encode("latin-1")})
+            raise Forbidden(
+                "this key may ask models but not label, for the queue shows what others asked; give the "
+                "person a key of their own under [annotators] (`stepdown key` makes one)",
+                code="not_an_annotator",
+            )
+        raise Unauthorized(
+            "the key is not that of an annotator; people's keys are declared under [annotators]",
+            code="invalid_api_key",
+        )
+
+
+def _name(given: str) -> str:
+    if not _person_name.fullmatch(given):
+        raise BadRequest(
+            f"annotator = {given!r:.100} is no name; take 1 to 64 letters, digits, spaces or . @ + - _",
+            param="annotator",
+        )
+    return given

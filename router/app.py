@@ -92,6 +92,9 @@ class Proxy:
         self._listing = catalogue.listing()
         self._endpoints: dict[str, tuple[str, Endpoint]] = {
             "/v1/chat/completions": ("POST", self._chat),
+            "/v1/feedback": ("POST", self._feedback),
+            "/v1/labels": ("POST", self._label),
+            "/v1/labels/queue": ("GET", self._queue),
             "/v1/models": ("GET", self._models),
             "/healthz": ("GET", self._healthz),
             "/readyz": ("GET", self._readyz),
@@ -139,12 +142,18 @@ class Proxy:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
-        chat = self._service.chat
-        if chat is None:
-            body = error_body("the proxy is starting or stopping; try again", kind="server_error")
-            await respond(send, 503, body, refused_headers())
-            return
-        await chat(scope, receive, send)
+        await (self._service.chat or _not_started)(scope, receive, send)
+
+    async def _feedback(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self._service.feedback or _not_started)(scope, receive, send)
+
+    async def _queue(self, scope: Scope, receive: Receive, send: Send) -> None:
+        desk = self._service.desk
+        await (desk.queue if desk else _not_started)(scope, receive, send)
+
+    async def _label(self, scope: Scope, receive: Receive, send: Send) -> None:
+        desk = self._service.desk
+        await (desk.label if desk else _not_started)(scope, receive, send)
 
     async def _models(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._access.admit(dict(scope["headers"]))
@@ -160,3 +169,8 @@ class Proxy:
 
     async def _exposition(self, scope: Scope, receive: Receive, send: Send) -> None:
         await respond(send, 200, self._metrics.exposition(), [TEXT])
+
+
+async def _not_started(scope: Scope, receive: Receive, send: Send) -> None:
+    body = error_body("the proxy is starting or stopping; try again", kind="server_error")
+    await respond(send, 503, body, refused_headers())

@@ -10,10 +10,12 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 
-from router.access import Access
+from router.access import Access, Annotators
 from router.catalogue import Catalogue
+from router.feedback import FeedbackEndpoint
 from router.live_policy import LivePolicy
 from router.metrics import Metrics
+from router.people.desk import LabelDesk
 from router.picking import StagesOf
 from router.portfolio import open_portfolios
 from router.relay import ChatEndpoint
@@ -42,6 +44,8 @@ class Service:
 
     Attributes:
         chat: The chat endpoint, once started.
+        feedback: The feedback endpoint, once started.
+        desk: The labelling queue, once started.
     """
 
     def __init__(
@@ -67,6 +71,8 @@ class Service:
         self._closing = AsyncExitStack()
         self._policies: LivePolicy | None = None
         self.chat: ChatEndpoint | None = None
+        self.feedback: FeedbackEndpoint | None = None
+        self.desk: LabelDesk | None = None
 
     @property
     def missing(self) -> list[str]:
@@ -98,8 +104,11 @@ class Service:
         policies = LivePolicy(Registry(ledger), self._catalogue.tasks, settings.models, metrics)
         await policies.refresh()
         self._watch(policies)
+        access, limit = Access(settings), settings.proxy.max_body_bytes
+        self.feedback = FeedbackEndpoint(access, ledger, commits, limit)
+        self.desk = LabelDesk(Annotators(settings), self._catalogue.tasks, ledger, limit)
         self.chat = ChatEndpoint(
-            access=Access(settings),
+            access=access,
             catalogue=self._catalogue,
             policies=policies,
             models=models,
@@ -129,5 +138,5 @@ class Service:
 
     async def stop(self) -> None:
         """Wait for what is under way, and close everything."""
-        self.chat = None
+        self.chat = self.feedback = self.desk = None
         await self._closing.aclose()

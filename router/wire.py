@@ -20,6 +20,8 @@ from stepdown.errors import BadRequest
 METADATA_PREFIX = "stepdown."
 DONE = b"[DONE]"
 
+UNREADABLE = (UnicodeDecodeError, msgspec.DecodeError, RecursionError)
+
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _view = msgspec.json.Decoder(ChatView)
 _data_lines = re.compile(rb"\ndata:([^\n]*)")
@@ -72,12 +74,8 @@ def parse_chat(body: bytes) -> ChatRequest:
         body.decode()
         fields = _fields.decode(body)
         view = _view.decode(body)
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"the body is not UTF-8: byte {body[error.start]:#04x} at {error.start}") from error
-    except msgspec.ValidationError as error:
-        raise _invalid(error, body) from error
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise BadRequest(f"the body is not JSON: {error}", code="invalid_json") from error
+    except UNREADABLE as error:
+        raise unreadable(error, body) from error
     hints = _take_hints(view.metadata, fields) if view.metadata else NO_HINTS
     return ChatRequest(
         fields=fields,
@@ -87,6 +85,15 @@ def parse_chat(body: bytes) -> ChatRequest:
         wants_usage=bool((view.stream_options or {}).get("include_usage")),
         hints=hints,
     )
+
+
+def unreadable(error: Exception, body: bytes) -> BadRequest:
+    """What to tell a client whose body raised one of `UNREADABLE`; names the field and its value."""
+    if isinstance(error, UnicodeDecodeError):
+        return BadRequest(f"the body is not UTF-8: byte {body[error.start]:#04x} at {error.start}")
+    if isinstance(error, msgspec.ValidationError):
+        return _invalid(error, body)
+    return BadRequest(f"the body is not JSON: {error}", code="invalid_json")
 
 
 def read_prompt(body: bytes) -> Prompt:
@@ -159,12 +166,19 @@ def _invalid(error: msgspec.ValidationError, body: bytes) -> BadRequest:
     text = str(error)
     match = _path.search(text)
     param = match.group(1) if match else None
-    if param is None and (missing := re.search(r"missing required field `(\w+)`", text)):
+    if param is None and (missing := re.search(r"(?:missing required|unknown) field `([^`]*)`", text)):
         param = missing.group(1)
     shown = f"{param or 'body'}: {_path.sub('', text)}"
-    if param and (value := _value_at(json.loads(body), param)) is not None:
+    if param and (value := _value_in(body, param)) is not None:
         shown += f", got {value!r:.100}"
     return BadRequest(shown, param=param)
+
+
+def _value_in(body: bytes, path: str) -> Any:
+    try:
+        return _value_at(json.loads(body), path)
+    except (ValueError, RecursionError):  # a number of thousands of digits, say
+        return None
 
 
 def _value_at(value: Any, path: str) -> Any:

@@ -36,6 +36,8 @@ class Body:
         return cls(digest(content), content)
 
 
+BODIES_AT_ONCE = 500
+
 Record = Request | Decision | Call | Label | Feedback | CachedAnswer | Artifact | Promotion | Body
 
 TABLES: dict[type, Table] = {
@@ -161,6 +163,22 @@ class Ledger:
         if not found:
             raise LedgerError(f"body {name!r} is not in the ledger; its retention may have ended")
         return decompress(name, found[0].content)
+
+    def bodies(self, names: Iterable[str]) -> dict[str, bytes]:
+        """The content of those bodies that are there and whole, by digest.
+
+        Raises:
+            LedgerError: The database refused the query.
+        """
+        table, wanted, found = schema.bodies, sorted(set(names)), {}
+        for start in range(0, len(wanted), BODIES_AT_ONCE):
+            chunk = wanted[start : start + BODIES_AT_ONCE]
+            for row in self.rows(select(table.c.digest, table.c.content).where(table.c.digest.in_(chunk))):
+                try:
+                    found[row.digest] = decompress(row.digest, row.content)
+                except LedgerError:
+                    continue  # it is as good as gone, and whoever asked sees that it is not there
+        return found
 
     def beat(self, name: str) -> None:
         """Note that a part named `name` is alive now."""

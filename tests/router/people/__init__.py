@@ -1,0 +1,1 @@
+"""Tests of people's labels, as the proxy serves and takes them."""
