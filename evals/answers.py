@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, or_, select
 
-from evals.labelling import PREFIX
 from router.prompt import ChatView, Message, prompt_hash, prompt_of
 from stepdown.errors import RecordingError
 from stepdown.ids import now
+from stepdown.labellers import Kind, labeller_name
 from stepdown.ledger import Ledger, schema
 
 CHUNK = 500
+GUIDED = (Kind.CHECK, Kind.JUDGE)  # by a reference, where there is one
 
 
 class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -158,7 +159,7 @@ def _write(connection: Connection, task: str, references: dict[str, Reference]) 
 
 
 def _take_back_labels(connection: Connection, task: str, hashes: Sequence[str]) -> int:
-    """Delete the check labels of all answers to these prompts; the next sweep makes them anew."""
+    """Delete checks' and judges' labels of all answers to these prompts; the next sweeps make them anew."""
     requests, calls, labels = schema.requests, schema.calls, schema.labels
     deleted = 0
     for chunk in _chunks(hashes):
@@ -167,8 +168,8 @@ def _take_back_labels(connection: Connection, task: str, hashes: Sequence[str]) 
             .join(requests, requests.c.id == calls.c.request)
             .where(requests.c.task == task, requests.c.prompt_hash.in_(chunk))
         )
-        made_by_check = labels.c.labeller.startswith(PREFIX, autoescape=True)
+        guided = (labels.c.labeller.startswith(labeller_name(kind, ""), autoescape=True) for kind in GUIDED)
         deleted += connection.execute(
-            delete(labels).where(made_by_check, labels.c.subject.in_(subjects))
+            delete(labels).where(or_(*guided), labels.c.subject.in_(subjects))
         ).rowcount
     return deleted
