@@ -32,6 +32,7 @@ PREFIX = "check:"
 UNDECLARED = "undeclared"
 CHECK_LIMIT_S = 10.0
 MAX_BATCH = 1000
+LABELLED = (Role.LIVE.value, Role.CANDIDATE.value, Role.SHADOW.value)
 CLOCK: Callable[[], float] = time.monotonic
 
 _r, _c, _a, _l = schema.requests, schema.calls, schema.answers, schema.labels
@@ -194,7 +195,7 @@ def _reference() -> ColumnElement[str | None]:
 
 
 def _labelable(task_name: str, columns: Iterable[Any]) -> Select[Any]:
-    """Whole answers of the task, to clients and in shadow, beside the answer file's row if there is one."""
+    """Whole answers of the task, unseen ones too, beside the answer file's row if there is one."""
     joined = _r.join(_c, _c.c.request == _r.c.id).outerjoin(
         _a, and_(_a.c.task == _r.c.task, _a.c.prompt_hash == _r.c.prompt_hash)
     )
@@ -203,7 +204,7 @@ def _labelable(task_name: str, columns: Iterable[Any]) -> Select[Any]:
         .select_from(joined)
         .where(
             _r.c.task == task_name,
-            _c.c.role.in_((Role.LIVE.value, Role.SHADOW.value)),
+            _c.c.role.in_(LABELLED),
             _c.c.status == 200,
             _c.c.complete,
             _c.c.body.is_not(None),

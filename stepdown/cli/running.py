@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -14,6 +14,9 @@ import msgspec
 from stepdown.cli.options import RESOLVED, model_values, open_ledger, settings_option
 from stepdown.errors import SettingsError
 from stepdown.settings import DEFAULT_TASK, Settings, load_settings
+
+if TYPE_CHECKING:
+    from router.picking import StagesOf
 
 
 @click.command()
@@ -46,7 +49,7 @@ def proxy(settings: Settings) -> None:
     """Start the proxy alone."""
     from router.serving import serve
 
-    serve(settings, os.environ)
+    serve(settings, os.environ, stages_of=_stages_of(settings))
 
 
 @click.command()
@@ -67,6 +70,17 @@ def beat(settings: Settings) -> None:
     from workers.run import run_beat
 
     run_beat(settings)
+
+
+def _stages_of(settings: Settings) -> StagesOf:
+    """What picks among the answers of a portfolio; checks and judges are loaded only where a task has one."""
+    from router.picking import plain_stages
+
+    if not any(task.portfolio for task in settings.tasks.values()):
+        return plain_stages
+    from evals.picking.stages import picking_stages
+
+    return picking_stages(settings)
 
 
 def check_settings(settings: Settings, environ: Mapping[str, str]) -> None:
