@@ -2,33 +2,42 @@
 
 Invariant: one row a request and one row a call, however many labels a call has; a label that is not
 there, or failed to label, is missing and never bad. Bodies are read only where prompts are asked for;
-one that is corrupt or gone is skipped and counted. The module does not know what is made of the tables.
+one that is corrupt or gone is skipped and counted. What a call's verdict is, `evals.verdicts` decides.
+The module does not know what is made of the tables.
 
-A call is good where every check that labelled it (`check:*`, each by its newest label) says good,
-bad where one of them says bad, and unscored where one of them failed to label (whatever the others
-say: to keep such calls only where another check found them bad would tilt the sample).
+Three flags keep apart what a verdict may be used for. A *trusted* one is the truth about its call. A
+*representative* one is trusted and was not asked for because the call was interesting: a check's, or a
+person's within the audit sample; estimates and promises about the truth rest on these alone. A *drawn* one is
+representative or has a judge's or a user's word besides, and may be counted as they see it.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 from sqlalchemy import Select, select
 
+from evals.metrics.fusion import Fused
+from evals.verdicts import LabelRow, Verdicts, verdicts
 from router.fitting.fit import Example
+from router.fitting.splits import position
 from router.prompt import Prompt
 from router.wire import read_prompt
 from stepdown.errors import BadRequest, LedgerError
+from stepdown.labellers import Kind
 from stepdown.ledger import Ledger, schema
 from stepdown.ledger.bodies import decompress
-from stepdown.records import Role, Tier, Verdict
+from stepdown.records import Role, Tier
+from stepdown.settings import TaskSettings
 
-CHECK_PREFIX = "check:"
+AUDIT = "audit"
+TRUSTED, JUDGED = "trusted", "judged"
+AUDIT_SHARE = TaskSettings().audit_share
 CHUNK = 500
 ANSWERING = (Role.LIVE, Role.ESCALATION)
 
@@ -55,19 +64,19 @@ CALL_COLUMNS = (
     "complete",
     "prompt_tokens",
     "completion_tokens",
+    "usage_estimated",
     "cost_usd_micros",
 )
 COUNTS = ("prompt_tokens", "completion_tokens", "cost_usd_micros")
-PAIR_VALUES = ("good", "cost_usd_micros", "prompt_tokens", "completion_tokens")
-
-
-class _LabelRow(NamedTuple):
-    subject: str
-    labeller: str
-    version: str
-    at: datetime
-    verdict: str
-    cost_usd_micros: int
+FLAGS = ("trusted", "representative", "drawn")
+PAIR_VALUES = (
+    "good",
+    "judged",
+    *FLAGS,
+    "cost_usd_micros",
+    "prompt_tokens",
+    "completion_tokens",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,59 +84,85 @@ class Outcomes:
     """What the ledger holds of one task, as three tables.
 
     Attributes:
-        requests: One row a request with its decision: `REQUEST_COLUMNS` and `DECISION_COLUMNS`, and
-            `answered`, the tier whose answer the client received (missing where none came).
+        requests: One row a request with its decision: `REQUEST_COLUMNS` and `DECISION_COLUMNS`, `answered`,
+            the tier whose answer the client received (missing where none came), and `audit`, whether it
+            is in the audit sample.
         calls: One row a call: `CALL_COLUMNS`, `ok` (the upstream answered), `verdict` (good, bad,
-            unscored or missing), `good` (1, 0 or missing), `label_cost_usd_micros` (of all labellers).
+            unscored or missing), `good` (1 or 0 by a trusted verdict, else the fused probability, or
+            missing), `judged` (the fused probability by judges and users alone, or missing), `FLAGS`, and
+            `label_cost_usd_micros` (of all labellers).
         pairs: One row a request for which both models were called unconditionally and answered:
             the columns of requests, and `PAIR_VALUES` of each tier as `strong_…` and `small_…`.
+        fused: How judges' and users' labels were fused, by tier.
     """
 
     requests: pd.DataFrame
     calls: pd.DataFrame
     pairs: pd.DataFrame
+    fused: Mapping[str, Fused] = field(default_factory=dict)
 
     @property
     def labelled_pairs(self) -> pd.DataFrame:
-        """The pairs in which both answers are labelled good or bad."""
+        """The pairs in which both answers are labelled good or bad, by whomever."""
         return self.pairs.dropna(subset=["strong_good", "small_good"]).reset_index(drop=True)
+
+    @property
+    def drawn_pairs(self) -> pd.DataFrame:
+        """The labelled pairs that may be counted: none is there because it was interesting to ask about."""
+        return self._labelled("drawn")
+
+    @property
+    def representative_pairs(self) -> pd.DataFrame:
+        """The pairs whose both verdicts are trusted, and that may be counted."""
+        return self._labelled("representative")
+
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """The labellers whose word is only evidence."""
+        return tuple(sorted({name for fused in self.fused.values() for name in fused.rates}))
 
     def since(self, start: datetime | None) -> Outcomes:
         """Only the requests that came at `start` or later, and their calls."""
-        if start is None:
-            return self
-        requests = self.requests[self.requests["at"] >= start].reset_index(drop=True)
-        return Outcomes(
-            requests,
-            self.calls[self.calls["request"].isin(requests["id"])].reset_index(drop=True),
-            self.pairs[self.pairs["at"] >= start].reset_index(drop=True),
-        )
+        return self if start is None else self.where(self.requests["at"] >= start)
 
     def where(self, chosen: pd.Series[bool]) -> Outcomes:
         """Only the chosen requests (a mask over `requests`), and their calls."""
         ids = self.requests.loc[chosen, "id"]
-        return Outcomes(
-            self.requests[chosen].reset_index(drop=True),
-            self.calls[self.calls["request"].isin(ids)].reset_index(drop=True),
-            self.pairs[self.pairs["id"].isin(ids)].reset_index(drop=True),
+        return replace(
+            self,
+            requests=self.requests[chosen].reset_index(drop=True),
+            calls=self.calls[self.calls["request"].isin(ids)].reset_index(drop=True),
+            pairs=self.pairs[self.pairs["id"].isin(ids)].reset_index(drop=True),
         )
 
+    def _labelled(self, flag: str) -> pd.DataFrame:
+        pairs = self.labelled_pairs
+        return pairs[pairs[f"strong_{flag}"] & pairs[f"small_{flag}"]].reset_index(drop=True)
 
-def read_outcomes(ledger: Ledger, task: str) -> Outcomes:
+
+def read_outcomes(ledger: Ledger, task: str, *, audit_share: float = AUDIT_SHARE) -> Outcomes:
     """Read the outcomes of a task.
+
+    Args:
+        ledger: Where they are.
+        task: Name of the task.
+        audit_share: Of the task's settings: which requests are in its audit sample.
 
     Raises:
         LedgerError: The ledger cannot be read.
     """
     requests = _frame(ledger, _requests_query(task), (*REQUEST_COLUMNS, *DECISION_COLUMNS))
+    requests["audit"] = _audited(requests["id"], audit_share)
     calls = _typed_calls(_frame(ledger, _calls_query(task), CALL_COLUMNS))
-    calls = _with_labels(calls, _labels_of(ledger, task))
+    labels = labels_of(ledger, task)
+    found = verdicts(labels, dict(zip(calls["id"], calls["tier"], strict=True)))
+    calls = _with_labels(calls, labels, found, set(requests.loc[requests["audit"], "id"]))
     requests["answered"] = requests["id"].map(_answering(calls))
     for flag in ("explored", "shadowed"):
         requests[flag] = requests[flag].astype("boolean").fillna(False).astype(bool)
     for number in ("gain", "threshold", "propensity"):
         requests[number] = requests[number].astype(float)
-    return Outcomes(requests, calls, _pairs(requests, calls))
+    return Outcomes(requests, calls, _pairs(requests, calls), found.fused)
 
 
 def calls_frame(ledger: Ledger, task: str) -> pd.DataFrame:
@@ -135,19 +170,35 @@ def calls_frame(ledger: Ledger, task: str) -> pd.DataFrame:
     return read_outcomes(ledger, task).calls
 
 
-def pairs_frame(ledger: Ledger, task: str, *, before: datetime | None = None) -> pd.DataFrame:
+def pairs_frame(
+    ledger: Ledger, task: str, *, before: datetime | None = None, audit_share: float = AUDIT_SHARE
+) -> pd.DataFrame:
     """One row a request with both answers labelled, and that came before a time; see `Outcomes.pairs`."""
-    pairs = read_outcomes(ledger, task).labelled_pairs
+    pairs = read_outcomes(ledger, task, audit_share=audit_share).labelled_pairs
     return pairs if before is None else pairs[pairs["at"] < before].reset_index(drop=True)
 
 
-def training_examples(ledger: Ledger, pairs: pd.DataFrame) -> list[Example]:
-    """What a router is fitted on: a row of `pairs_frame`, unreadable prompts left out."""
+def certifiable(pairs: pd.DataFrame, certify_on: str) -> pd.Series[bool]:
+    """Which labelled pairs a bound may rest on: the representative, or with `judged` all that are drawn."""
+    flag = "drawn" if certify_on == JUDGED else "representative"
+    return (pairs[f"strong_{flag}"] & pairs[f"small_{flag}"]).astype(bool)
+
+
+def training_examples(ledger: Ledger, pairs: pd.DataFrame, *, certify_on: str = TRUSTED) -> list[Example]:
+    """What a router is fitted on: a row of `pairs_frame`, unreadable prompts left out.
+
+    Args:
+        ledger: Where the prompts are.
+        pairs: Labelled pairs.
+        certify_on: Whose labels a bound may rest on: `trusted` or `judged`.
+    """
     prompts = read_prompts(ledger, pairs["body"]).by_body
     columns = (pairs[name] for name in ("body", "prompt_hash", "strong_good", "small_good", "slice"))
     return [
-        Example(prompts[body], group, float(strong), float(small), kind)
-        for body, group, strong, small, kind in zip(*columns, strict=True)
+        Example(prompts[body], group, float(strong), float(small), kind, bool(may_certify))
+        for body, group, strong, small, kind, may_certify in zip(
+            *columns, certifiable(pairs, certify_on), strict=True
+        )
         if body in prompts
     ]
 
@@ -197,15 +248,16 @@ def _calls_query(task: str) -> Select[Any]:
     )
 
 
-def _labels_of(ledger: Ledger, task: str) -> list[_LabelRow]:
+def labels_of(ledger: Ledger, task: str) -> list[LabelRow]:
+    """All labels of a task's calls."""
     requests, calls, labels = schema.requests, schema.calls, schema.labels
     of_calls = labels.join(calls, calls.c.id == labels.c.subject)
     query = (
-        select(*(labels.c[name] for name in _LabelRow._fields))
+        select(*(labels.c[name] for name in LabelRow._fields))
         .select_from(of_calls.join(requests, requests.c.id == calls.c.request))
         .where(requests.c.task == task)
     )
-    return [_LabelRow._make(row) for row in ledger.rows(query)]
+    return [LabelRow._make(row) for row in ledger.rows(query)]
 
 
 def _frame(ledger: Ledger, query: Select[Any], columns: Sequence[str]) -> pd.DataFrame:
@@ -218,38 +270,38 @@ def _frame(ledger: Ledger, query: Select[Any], columns: Sequence[str]) -> pd.Dat
 def _typed_calls(calls: pd.DataFrame) -> pd.DataFrame:
     for name in COUNTS:
         calls[name] = calls[name].astype("Int64")
+    calls["usage_estimated"] = calls["usage_estimated"].astype(bool)
     calls["status"] = calls["status"].astype(int)
     calls["ok"] = calls["status"].between(200, 299)
     return calls
 
 
-def _with_labels(calls: pd.DataFrame, labels: Sequence[_LabelRow]) -> pd.DataFrame:
+def _with_labels(
+    calls: pd.DataFrame, labels: Sequence[LabelRow], found: Verdicts, audit: set[str]
+) -> pd.DataFrame:
     costs: Counter[str] = Counter()
     for label in labels:
         costs[label.subject] += label.cost_usd_micros
     calls["label_cost_usd_micros"] = calls["id"].map(lambda name: costs[name]).astype("int64")
-    calls["verdict"] = calls["id"].map(_verdicts(labels)).astype(object)
-    calls["good"] = calls["verdict"].map({Verdict.GOOD.value: 1.0, Verdict.BAD.value: 0.0}).astype(float)
+    standing = [found.by_call.get(name) for name in calls["id"]]
+    for name in ("verdict", "good", "judged", "source"):
+        calls[name] = [getattr(one, name) if one is not None else None for one in standing]
+    for name in ("good", "judged"):
+        calls[name] = calls[name].astype(float)
+    calls["verdict"] = calls["verdict"].astype(object)
+    calls["trusted"] = [one is not None and one.trusted for one in standing]
+    checked = pd.Series([one is not None and one.checked for one in standing], index=calls.index, dtype=bool)
+    by_person = (calls["source"] == Kind.PERSON) & calls["request"].isin(audit)
+    calls["representative"] = calls["trusted"].astype(bool) & (checked | by_person)
+    calls["drawn"] = calls["good"].notna() & (calls["representative"] | calls["judged"].notna())
+    for flag in FLAGS:
+        calls[flag] = calls[flag].astype(bool)
     return calls
 
 
-def _verdicts(labels: Sequence[_LabelRow]) -> dict[str, str]:
-    """The one verdict of each call; see the module's docstring."""
-    newest: dict[tuple[str, str], tuple[datetime, str, str]] = {}
-    for label in labels:
-        if label.labeller.startswith(CHECK_PREFIX):
-            key, entry = (label.subject, label.labeller), (label.at, label.version, label.verdict)
-            newest[key] = max(newest.get(key, entry), entry)
-    by_call: dict[str, set[str]] = defaultdict(set)
-    for (subject, _), (_, _, verdict) in newest.items():
-        by_call[subject].add(verdict)
-    return {subject: _joint(verdicts) for subject, verdicts in by_call.items()}
-
-
-def _joint(verdicts: set[str]) -> str:
-    if not verdicts <= {Verdict.GOOD, Verdict.BAD}:
-        return Verdict.UNSCORED.value
-    return Verdict.BAD.value if Verdict.BAD in verdicts else Verdict.GOOD.value
+def _audited(requests: Iterable[str], share: float) -> pd.Series[bool]:
+    """Whether requests are in the audit sample: drawn by a hash of their ids, uniform and fixed."""
+    return pd.Series([position(name, 0, AUDIT) < share for name in requests], dtype=bool)
 
 
 def _answering(calls: pd.DataFrame) -> dict[str, str]:

@@ -16,6 +16,8 @@ from stepdown.settings import TaskSettings
 AUTO = "auto"
 ACTOR = "auto"
 GROWTH_PERCENT = 10
+CERTIFIABLE = "certifiable"
+JUDGED_BY = "judged_by"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +31,27 @@ class Step:
 
 
 class Promise(NamedTuple):
-    """Quality loss <= epsilon with confidence 1 - delta: another one calls for another fit."""
+    """Quality loss <= epsilon with confidence 1 - delta: another one calls for another fit.
+
+    Attributes:
+        certify_on: Whose labels it rests on: `trusted` or `judged`.
+    """
 
     epsilon: float
     delta: float
+    certify_on: str = "trusted"
 
 
-def why_not_fit(task: TaskSettings, pairs: int, newest: Artifact | None) -> str | None:
+def why_not_fit(
+    task: TaskSettings, pairs: int, newest: Artifact | None, certifiable: int | None = None
+) -> str | None:
     """Why no router is to be fitted now, or None where one is.
 
     Args:
         task: The task's settings.
         pairs: Distinct prompts with both answers labelled.
         newest: The task's newest router.
+        certifiable: Those of them that a bound may rest on; None is all.
     """
     if task.small is None:
         return "no small model is configured"
@@ -50,14 +60,19 @@ def why_not_fit(task: TaskSettings, pairs: int, newest: Artifact | None) -> str 
     if newest is None or promise_of(task) != _promise_kept(newest):
         return None
     before = int(newest.settings.get("pairs", 0))
-    if 100 * pairs < (100 + GROWTH_PERCENT) * before:
+    trusted = int(newest.settings.get(CERTIFIABLE, before))
+    if not _grown(pairs, before) and not _grown(pairs if certifiable is None else certifiable, trusted):
         return f"{pairs} prompts are labelled for both models, the newest router knew {before}"
     return None
 
 
+def _grown(now: int, before: int) -> bool:
+    return now > before and 100 * now >= (100 + GROWTH_PERCENT) * before
+
+
 def promise_of(task: TaskSettings) -> Promise:
     """The bound that the task's settings ask for."""
-    return Promise(task.max_quality_loss, round(1 - task.confidence, 12))
+    return Promise(task.max_quality_loss, round(1 - task.confidence, 12), task.certify_on)
 
 
 def share_of(delta: float, look: int) -> float:
@@ -70,7 +85,9 @@ def share_of(delta: float, look: int) -> float:
     return delta / (look * (look + 1))
 
 
-def next_step(task: TaskSettings, current: Promotion | None, newest: Artifact | None) -> Step | None:
+def next_step(
+    task: TaskSettings, current: Promotion | None, newest: Artifact | None, *, labelled: bool = False
+) -> Step | None:
     """The promotion that the evidence calls for, or None.
 
     A router counts once: one that is older than the promotion in force was there when that was made,
@@ -80,9 +97,11 @@ def next_step(task: TaskSettings, current: Promotion | None, newest: Artifact | 
         task: The task's settings.
         current: The promotion in force.
         newest: The task's newest router; its summary has the `certificate`.
+        labelled: Whether the task has trusted labels; without them, and without a check or a judge, shadow
+            calls would be paid for and never be learnt from.
     """
-    if task.promotion != AUTO or task.small is None or not task.checks:
-        return None  # without a check, shadow calls would be paid for and never be learnt from
+    if task.promotion != AUTO or task.small is None or not (task.checks or task.judges or labelled):
+        return None
     mode = current.mode if current else Mode.STRONG
     if mode is Mode.STRONG:
         if current is not None and current.actor != ACTOR:
@@ -100,7 +119,8 @@ def next_step(task: TaskSettings, current: Promotion | None, newest: Artifact | 
 
 
 def _promise_kept(router: Artifact) -> Promise:
-    return Promise(router.settings["epsilon"], router.settings["delta"])
+    kept = router.settings
+    return Promise(kept["epsilon"], kept["delta"], kept.get("certify_on", "trusted"))
 
 
 def _to_route(current: Promotion | None, newest: Artifact) -> Step | None:
@@ -111,4 +131,6 @@ def _to_route(current: Promotion | None, newest: Artifact) -> Step | None:
         f"certified: quality loss <= {promise.epsilon:g} with confidence {1 - promise.delta:g}, "
         f"coverage {coverage:.1%}"
     )
+    if judges := newest.summary.get(JUDGED_BY):
+        reason += f", as judged by {', '.join(judges)}"
     return Step(Mode.ROUTE, newest.id, reason, newest.summary)

@@ -9,10 +9,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
+import pandas as pd
+
+from evals.judge.sweep import first_unjudged
 from evals.labelling import first_unlabelled
-from evals.outcomes import pairs_frame, training_examples
-from evals.promotion import ACTOR, Step, next_step, promise_of, share_of, why_not_fit
+from evals.outcomes import JUDGED, Outcomes, certifiable, read_outcomes, training_examples
+from evals.promotion import (
+    ACTOR,
+    CERTIFIABLE,
+    JUDGED_BY,
+    Step,
+    next_step,
+    promise_of,
+    share_of,
+    why_not_fit,
+)
 from router.fitting.fit import Example, fit_router
 from stepdown import __version__
 from stepdown.errors import ArtifactError, NotEnoughEvidence
@@ -50,20 +63,29 @@ def refit(ledger: Ledger, task_name: str, task: TaskSettings) -> Refit:
         LedgerError: The ledger refused.
     """
     registry = Registry(ledger)
-    router, why_not = _fit_if_due(ledger, registry, task_name, task)
-    step = _promote(registry, task_name, task)
+    until = _first_waiting(ledger, task_name, task)  # before the read: a label may come meanwhile
+    outcomes = read_outcomes(ledger, task_name, audit_share=task.audit_share)
+    router, why_not = _fit_if_due(ledger, registry, outcomes, until, task_name, task)
+    step = _promote(registry, task_name, task, bool(outcomes.calls["trusted"].any()))
     return Refit(router.id if router else None, why_not, step)
 
 
 def _fit_if_due(
-    ledger: Ledger, registry: Registry, task_name: str, task: TaskSettings
+    ledger: Ledger,
+    registry: Registry,
+    outcomes: Outcomes,
+    until: datetime | None,
+    task_name: str,
+    task: TaskSettings,
 ) -> tuple[Artifact | None, str | None]:
-    # What came after the first call without a label is labelled in part, and a part may be tilted.
-    whole = pairs_frame(ledger, task_name, before=first_unlabelled(ledger, task_name, task))
+    # What came after the first call that waits for its label is labelled in part, and a part may be tilted.
+    pairs_so_far = outcomes.labelled_pairs
+    whole = pairs_so_far if until is None else pairs_so_far[pairs_so_far["at"] < until].reset_index(drop=True)
     pairs = int(whole["prompt_hash"].nunique())
-    if why_not := why_not_fit(task, pairs, _newest(registry, task_name)):
+    may_certify = int(whole.loc[certifiable(whole, task.certify_on), "prompt_hash"].nunique())
+    if why_not := why_not_fit(task, pairs, _newest(registry, task_name), may_certify):
         return None, why_not
-    examples = training_examples(ledger, whole)
+    examples = training_examples(ledger, whole, certify_on=task.certify_on)
     wanted, look = promise_of(task), registry.count(ROUTER, task_name) + 1
     try:
         fitted = fit_router(
@@ -75,6 +97,7 @@ def _fit_if_due(
         )
     except NotEnoughEvidence as error:
         return None, str(error)
+    judges = _judges(outcomes, whole, task)
     router = registry.keep(
         ROUTER,
         task_name,
@@ -85,11 +108,26 @@ def _fit_if_due(
             "delta": wanted.delta,
             "look": look,
             "pairs": pairs,
+            CERTIFIABLE: may_certify,
+            "certify_on": task.certify_on,
             "code_version": __version__,
         },
-        summary=fitted.summary(),
+        summary={**fitted.summary(), **({JUDGED_BY: list(judges)} if judges else {})},
     )
     return router, None
+
+
+def _first_waiting(ledger: Ledger, task_name: str, task: TaskSettings) -> datetime | None:
+    """When the first request came that has an answer for a check or a judge to label; None where none has."""
+    waiting = (first_unlabelled(ledger, task_name, task), first_unjudged(ledger, task_name, task))
+    return min((at for at in waiting if at is not None), default=None)
+
+
+def _judges(outcomes: Outcomes, whole: pd.DataFrame, task: TaskSettings) -> tuple[str, ...]:
+    """Whose word the bound rests on, where it rests on more than trusted labels."""
+    if task.certify_on != JUDGED or certifiable(whole, "trusted").all():
+        return ()
+    return outcomes.judges
 
 
 def _newest(registry: Registry, task_name: str) -> Artifact | None:
@@ -103,13 +141,15 @@ def _newest(registry: Registry, task_name: str) -> Artifact | None:
 
 def _name_of(examples: Sequence[Example]) -> str:
     """A hash that names the labelled prompts that a router was fitted on."""
-    lines = sorted(f"{e.group} {e.strong_good:g} {e.small_good:g}" for e in examples)
+    lines = sorted(
+        f"{e.group} {e.strong_good:g} {e.small_good:g}{'' if e.certifiable else ' judged'}" for e in examples
+    )
     return digest("\n".join(lines).encode("utf-8", "surrogatepass"))
 
 
-def _promote(registry: Registry, task_name: str, task: TaskSettings) -> Step | None:
+def _promote(registry: Registry, task_name: str, task: TaskSettings, labelled: bool) -> Step | None:
     current = registry.current(task_name)
-    step = next_step(task, current, _newest(registry, task_name))
+    step = next_step(task, current, _newest(registry, task_name), labelled=labelled)
     if step is None:
         return None
     promoted = registry.promote(

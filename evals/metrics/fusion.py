@@ -35,11 +35,16 @@ Ints = NDArray[np.intp]
 
 
 class Vote(NamedTuple):
-    """One labeller's word on one subject."""
+    """One labeller's word on one subject.
+
+    Attributes:
+        weight: How much of a vote it is, in (0, 1].
+    """
 
     subject: str
     labeller: str
     good: bool
+    weight: float = 1.0
 
 
 class Rates(NamedTuple):
@@ -97,11 +102,12 @@ def fuse(votes: Sequence[Vote], known: Mapping[str, bool]) -> Fused:
 
 
 class _Table(NamedTuple):
-    """The votes as places: subject, labeller, and 1 for good."""
+    """The votes as places of subject and labeller, 1 for good, and weights."""
 
     subject: Ints
     labeller: Ints
     good: Floats
+    weight: Floats
     subjects: int
     labellers: int
 
@@ -119,6 +125,7 @@ def _table(votes: Sequence[Vote], subjects: Sequence[str], labellers: Sequence[s
         np.array([place[vote.subject] for vote in votes], dtype=np.intp),
         np.array([number[vote.labeller] for vote in votes], dtype=np.intp),
         np.array([vote.good for vote in votes], dtype=np.float64),
+        np.array([vote.weight for vote in votes], dtype=np.float64),
         len(subjects),
         len(labellers),
     )
@@ -154,7 +161,7 @@ def _estimated(table: _Table, truth: Floats) -> _Model:
 
 def _maximised(table: _Table, p: Floats) -> _Model:
     """The modes of the rates and of the share, given how likely each subject is good."""
-    of_good, of_bad = p[table.subject], 1 - p[table.subject]
+    of_good, of_bad = table.weight * p[table.subject], table.weight * (1 - p[table.subject])
 
     def summed(weights: Floats) -> Floats:
         return np.asarray(np.bincount(table.labeller, weights, minlength=table.labellers), dtype=np.float64)
@@ -171,7 +178,7 @@ def _posterior(table: _Table, model: _Model) -> Floats:
     """How likely each subject is good, by its votes."""
     says_good = np.log(model.good_as_good / model.bad_as_good)[table.labeller]
     says_bad = np.log((1 - model.good_as_good) / (1 - model.bad_as_good))[table.labeller]
-    evidence = np.where(table.good == 1, says_good, says_bad)
+    evidence = table.weight * np.where(table.good == 1, says_good, says_bad)
     logit = np.log(model.share / (1 - model.share))
     logit = logit + np.bincount(table.subject, evidence, minlength=table.subjects)
     return np.asarray(1 / (1 + np.exp(-logit)))

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from router.features import FEATURES_VERSION, featurize
-from router.fitting.bound import Certificate, certify
+from router.fitting.bound import Certificate, certify, prompts_needed
 from router.fitting.quality import HeadQuality, head_quality
 from router.fitting.splits import calibration_mask, first_of_each, fold_numbers
 from router.fitting.two_head import GOOD, TwoHeadClassifier
@@ -42,6 +42,7 @@ class Example:
         strong_good: Whether strong's answer was good; a score of at least 0.5 is.
         small_good: Likewise for small.
         slice: The kind of query, where it is known.
+        certifiable: Whether the bound may rest on it: trusted labels of a random draw of the traffic.
     """
 
     prompt: Prompt
@@ -49,6 +50,7 @@ class Example:
     strong_good: float
     small_good: float
     slice: str | None = None
+    certifiable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def fit_router(
     """Fit both heads on one part of the examples and certify a threshold on the other.
 
     Args:
-        examples: Labelled prompts, in any order.
+        examples: Labelled prompts, in any order; the threshold is certified on the certifiable ones alone.
         epsilon: Allowed probability of a regret, in (0, 1).
         delta: Allowed probability that the bound does not hold, in (0, 1).
         seed: Decides who is held out.
@@ -117,13 +119,16 @@ def fit_router(
     model, gains, settings = fit_model(fit_part, seed=seed)
     labels = _labels(calibration)
     scores = np.array([model.score(example.prompt) for example in calibration])
+    counted = np.array([example.certifiable for example in calibration], dtype=np.bool_)
     certificate = certify(
-        scores[:, 0] - scores[:, 1],
-        labels[:, 0] & ~labels[:, 1],
+        (scores[:, 0] - scores[:, 1])[counted],
+        (labels[:, 0] & ~labels[:, 1])[counted],
         thresholds=thresholds_from(gains),
         epsilon=epsilon,
         delta=delta,
     )
+    if not counted.all():
+        certificate = _told_what_to_label(certificate)
     return FittedRouter(
         model=model.with_threshold(certificate.threshold),
         certificate=certificate,
@@ -190,8 +195,24 @@ def _split(examples: Sequence[Example], seed: int) -> tuple[list[Example], list[
             f"{len(examples)} examples leave {len(fit_part)} to fit on, {len(calibration)} to calibrate on; "
             "wait for more traffic"
         )
+    # Of duplicates, one that the bound may rest on is kept where there is one.
+    calibration.sort(key=lambda example: (example.group, not example.certifiable))
     kept = first_of_each([example.group for example in calibration])
     return fit_part, [calibration[i] for i in kept]
+
+
+def _told_what_to_label(certificate: Certificate) -> Certificate:
+    """The certificate; where too few labels are trusted to allow anything, its reason says what to do."""
+    missing = prompts_needed(certificate.epsilon, certificate.delta) - certificate.n
+    if certificate.coverage > 0 or missing <= 0:
+        return certificate
+    wanted = math.ceil(missing / CALIBRATION_SHARE)
+    reason = (
+        f"{certificate.n} calibration prompts have trusted labels for both models, {missing} more are "
+        f"needed: label about {wanted} audit requests by hand (a share of {CALIBRATION_SHARE:g} of them "
+        "calibrates), or set certify_on = 'judged'"
+    )
+    return replace(certificate, reason=reason)
 
 
 def _labels(examples: Sequence[Example]) -> NDArray[np.bool_]:

@@ -6,6 +6,7 @@ import pandas as pd
 from sqlalchemy import delete, select, update
 
 from evals.outcomes import calls_frame, pairs_frame, read_outcomes, read_prompts, training_examples
+from router.fitting.splits import position
 from stepdown.ledger import Body, Ledger, schema
 from stepdown.records import Mode, Reason, Role, Tier, Verdict
 from tests.evals.ledgers import Writer
@@ -143,3 +144,49 @@ def test_unreadable_bodies_are_skipped_and_counted(ledger: Ledger) -> None:
     prompts = read_prompts(ledger, [bodies[0], bodies[1], other.digest, "0" * 64])
     assert [prompt.user for prompt in prompts.by_body.values()] == ["kept"]
     assert prompts.skipped == 3
+
+
+def test_only_checks_and_people_of_the_audit_sample_are_representative(ledger: Ledger) -> None:
+    writer = Writer(ledger)
+    labellers = ("check:exact", "person:ana", "judge:j", "person:ana judge:j", "person:ana check:exact")
+    for labelled_by in labellers:
+        call = writer.call(writer.request(labelled_by), Tier.STRONG)
+        for labeller in labelled_by.split():
+            writer.label(call, Verdict.GOOD, labeller=labeller)
+    inside = read_outcomes(ledger, "default", audit_share=1.0).calls
+    outside = read_outcomes(ledger, "default", audit_share=0.0).calls
+    assert inside["trusted"].tolist() == outside["trusted"].tolist() == [True, True, False, True, True]
+    assert inside["representative"].tolist() == [True, True, False, True, True]
+    assert outside["representative"].tolist() == [True, False, False, False, True]
+    assert inside["drawn"].tolist() == [True] * 5
+    assert outside["drawn"].tolist() == [True, False, True, True, True]
+    assert inside["judged"].notna().tolist() == [False, False, True, True, False]
+
+
+def test_the_audit_sample_is_that_of_the_hash_and_its_share(ledger: Ledger) -> None:
+    writer = Writer(ledger)
+    with writer.together():
+        for n in range(400):
+            writer.request(f"prompt {n}")
+    quarter = read_outcomes(ledger, "default", audit_share=0.25).requests
+    assert quarter["audit"].tolist() == [position(name, 0, "audit") < 0.25 for name in quarter["id"]]
+    assert 60 < quarter["audit"].sum() < 140
+
+
+def test_a_bound_rests_on_trusted_pairs_or_where_it_is_allowed_on_judged_ones(ledger: Ledger) -> None:
+    writer = Writer(ledger)
+    writer.pair("checked", True, False)
+    judged = writer.pair("judged", None, None)
+    mixed = writer.pair("mixed", True, None)
+    calls = read_outcomes(ledger, "default").calls
+    for call in calls.loc[calls["request"].isin([judged, mixed]), "id"]:
+        writer.label(call, Verdict.GOOD, labeller="judge:j")
+    outcomes = read_outcomes(ledger, "default")
+    assert outcomes.judges == ("judge:j",)
+    assert len(outcomes.labelled_pairs) == len(outcomes.drawn_pairs) == 3
+    assert outcomes.representative_pairs["strong_good"].tolist() == [1.0]
+    trusted = training_examples(ledger, outcomes.labelled_pairs)
+    assert [example.certifiable for example in trusted] == [True, False, False]
+    assert 0.5 < trusted[1].small_good < 1
+    all_of_them = training_examples(ledger, outcomes.labelled_pairs, certify_on="judged")
+    assert [example.certifiable for example in all_of_them] == [True, True, True]

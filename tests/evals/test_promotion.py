@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
@@ -10,7 +11,7 @@ import pytest
 from evals.promotion import next_step, why_not_fit
 from stepdown.ids import now
 from stepdown.records import Artifact, Mode, Promotion
-from stepdown.settings import TaskSettings
+from stepdown.settings import JudgeSettings, TaskSettings
 
 TASK = TaskSettings(checks={"number": {"kind": "number"}}, small="small", min_labels=100)
 AT = now()
@@ -90,6 +91,7 @@ def test_nothing_is_promoted_without_a_reason(
         (TASK, 110, router("a"), None),
         (msgspec.structs.replace(TASK, max_quality_loss=0.05), 100, router("a"), None),
         (msgspec.structs.replace(TASK, confidence=0.9), 100, router("a"), None),
+        (msgspec.structs.replace(TASK, certify_on="judged"), 100, router("a"), None),
     ],
 )
 def test_a_router_is_fitted_when_there_is_something_new_to_learn(
@@ -100,4 +102,23 @@ def test_a_router_is_fitted_when_there_is_something_new_to_learn(
 
 def test_a_task_without_a_check_stays_on_strong() -> None:
     """Its shadow calls would be paid for, and nothing could be learnt from them."""
-    assert next_step(msgspec.structs.replace(TASK, checks={}), None, None) is None
+    unchecked = msgspec.structs.replace(TASK, checks={})
+    assert next_step(unchecked, None, None) is None
+    assert next_step(unchecked, None, None, labelled=True) is not None  # people label it
+    judged = msgspec.structs.replace(unchecked, judges={"j": JudgeSettings(model="strong")})
+    assert next_step(judged, None, None) is not None
+
+
+def test_a_bound_that_rests_on_judges_says_so() -> None:
+    judged = router("a")
+    judged = replace(judged, summary={**judged.summary, "judged_by": ["feedback:thumb", "judge:j"]})
+    step = next_step(TASK, promotion(Mode.SHADOW), judged)
+    assert step is not None
+    assert step.reason.endswith("coverage 40.0%, as judged by feedback:thumb, judge:j")
+
+
+def test_trusted_labels_of_known_pairs_are_something_new() -> None:
+    known = replace(router("a"), settings={**router("a").settings, "certifiable": 20})
+    assert why_not_fit(TASK, 100, known, 20) is not None
+    assert why_not_fit(TASK, 100, known, 21) is not None
+    assert why_not_fit(TASK, 100, known, 22) is None

@@ -8,17 +8,19 @@ from sqlalchemy import select, update
 
 from evals import refit as refit_module
 from evals.labelling import label_all, label_backlog, labellers
+from evals.promotion import Step
 from evals.refit import refit
 from stepdown.ledger import Ledger, schema
-from stepdown.records import Mode
+from stepdown.records import Mode, Verdict
 from stepdown.registry import Registry
-from stepdown.settings import TaskSettings
+from stepdown.settings import JudgeSettings, TaskSettings
 from tests.records import a_label
 from tests.traffic import answered
 
 ON_BOTH_DATABASES = True
 
 CHECKS = {"number": {"kind": "number"}}
+VERDICT = {True: Verdict.GOOD, False: Verdict.BAD}
 TASK = TaskSettings(small="small", min_labels=50, max_quality_loss=0.2, check="number", checks=CHECKS)
 
 
@@ -89,7 +91,7 @@ def test_too_few_readable_prompts_are_a_reason_not_an_error(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_pairs(ledger, 0, 60)
-    monkeypatch.setattr(refit_module, "training_examples", lambda *_: [])
+    monkeypatch.setattr(refit_module, "training_examples", lambda *_, **__: [])
     assert "0 distinct prompts" in (refit(ledger, "sums", TASK).why_not or "")
 
 
@@ -138,3 +140,76 @@ def test_a_fit_that_certifies_nothing_is_not_repeated_on_the_same_labels(ledger:
     stricter = msgspec.structs.replace(TASK, max_quality_loss=0.0005)
     assert refit(ledger, "sums", stricter).router is not None
     assert refit(ledger, "sums", stricter).router is None
+
+
+JUDGES = {"j": JudgeSettings(model="strong", kind="single")}
+JUDGED = msgspec.structs.replace(TASK, check=None, checks={}, judges=JUDGES, audit_share=1.0)
+
+
+def judge_pairs(ledger: Ledger, count: int, *, by_hand: int = 0) -> None:
+    """Pairs that a judge labels, too kindly every twentieth time, and of which a person labels the first."""
+    labels = []
+    for n in range(count):
+        easy = n % 2
+        prompt = f"What is {n} plus one?" if easy else f"Please multiply {n} by thirteen."
+        pair = answered(ledger, "sums", prompt, "x", shadow="y")
+        truth = {pair.call: True, pair.shadow: bool(easy)}
+        for call, good in truth.items():
+            said = good or n % 20 == 0
+            labels.append(a_label(subject=call, labeller="judge:j", verdict=VERDICT[said]))
+            if n < by_hand:
+                labels.append(a_label(subject=call, labeller="person:ana", verdict=VERDICT[good]))
+    ledger.append(labels)
+
+
+def test_judged_pairs_certify_nothing_unless_the_task_says_so(ledger: Ledger) -> None:
+    judge_pairs(ledger, 200)
+    assert refit(ledger, "sums", JUDGED).step == Step(
+        Mode.SHADOW, None, "small model 'small' is configured", {}
+    )
+    newest = Registry(ledger).newest("router", "sums")
+    assert newest is not None
+    certificate = newest.summary["certificate"]
+    assert (certificate["coverage"], certificate["n"]) == (0.0, 0)
+    assert "label about 43 audit requests by hand" in certificate["reason"]
+    assert "certify_on = 'judged'" in certificate["reason"]
+    assert "judged_by" not in newest.summary
+    trusting = msgspec.structs.replace(JUDGED, certify_on="judged")
+    step = refit(ledger, "sums", trusting).step  # another promise is another fit
+    assert step is not None
+    assert step.mode is Mode.ROUTE
+    assert step.reason.endswith("as judged by judge:j")
+    assert step.evidence["judged_by"] == ["judge:j"]
+
+
+def test_audit_requests_labelled_by_hand_certify(ledger: Ledger) -> None:
+    refit(ledger, "sums", JUDGED)
+    judge_pairs(ledger, 200, by_hand=100)
+    done = refit(ledger, "sums", JUDGED)
+    assert done.step is not None
+    assert done.step.mode is Mode.ROUTE
+    assert "judged" not in done.step.reason
+    certificate = done.step.evidence["certificate"]
+    assert 0 < certificate["n"] < 0.6 * 100
+    chosen = msgspec.structs.replace(JUDGED, audit_share=0.0)  # the same labels, had they been asked for
+    assert refit(ledger, "sums", chosen).router is None
+
+
+def test_new_trusted_labels_of_old_pairs_are_a_reason_to_fit_again(ledger: Ledger) -> None:
+    judge_pairs(ledger, 100)
+    assert refit(ledger, "sums", JUDGED).router is not None
+    assert refit(ledger, "sums", JUDGED).router is None
+    calls = schema.calls.c
+    for (call,) in ledger.rows(select(calls.id)):
+        ledger.append([a_label(subject=call, labeller="person:ana")])
+    assert refit(ledger, "sums", JUDGED).router is not None
+
+
+def test_people_alone_are_a_reason_to_leave_strong(ledger: Ledger) -> None:
+    nothing = msgspec.structs.replace(JUDGED, judges={})
+    assert refit(ledger, "sums", nothing).step is None
+    pair = answered(ledger, "sums", "one", "x")
+    ledger.append([a_label(subject=pair.call, labeller="person:ana")])
+    step = refit(ledger, "sums", nothing).step
+    assert step is not None
+    assert step.mode is Mode.SHADOW

@@ -105,6 +105,16 @@ def test_the_order_of_the_votes_does_not_matter() -> None:
     assert fuse(votes, known) == fuse(votes[::-1], known)
 
 
+def test_a_vote_counts_by_its_weight() -> None:
+    votes, truth = simulated(300, {"a": (0.9, 0.9)}, labelled=1.0)
+    known = dict(list(truth.items())[:150])
+    half = [vote._replace(weight=0.5) if vote.subject not in known else vote for vote in votes]
+    whole, weak = fuse(votes, known), fuse(half, known)
+    doubted = [name for name in truth if name not in known]
+    share = whole.share
+    assert all(abs(weak.judged[name] - share) < abs(whole.judged[name] - share) for name in doubted)
+
+
 def test_nothing_to_fuse() -> None:
     fused = fuse([], {"s": False})
     assert (fused.probability, fused.judged, fused.identified) == ({"s": 0.0}, {}, False)

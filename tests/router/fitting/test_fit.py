@@ -142,3 +142,35 @@ def test_an_artifact_stays_small() -> None:
     examples = [replace(e, prompt=a_prompt(" ".join(rng.choice(words, 400)))) for e in labelled(300)]
     fitted = fit_router(examples, epsilon=0.1, delta=0.1)
     assert len(fitted.model.to_bytes()) < 2_000_000
+
+
+def test_the_bound_rests_on_certifiable_prompts_alone() -> None:
+    examples = labelled(600)
+    held = calibration_mask([e.group for e in examples], 0.4, 0)
+    whole = fit_router(examples, epsilon=0.1, delta=0.1)
+    half = [replace(e, certifiable=i % 2 == 0) for i, e in enumerate(examples)]
+    worse = [
+        replace(e, strong_good=1.0, small_good=0.0) if h and not e.certifiable else e
+        for e, h in zip(half, held, strict=True)
+    ]
+    on_half, on_worse = (fit_router(e, epsilon=0.1, delta=0.1) for e in (half, worse))
+    assert on_half.certificate == on_worse.certificate
+    assert on_half.certificate.n == sum(h and e.certifiable for e, h in zip(half, held, strict=True))
+    assert on_half.certificate.n < whole.certificate.n
+    assert on_half.certificate.coverage > 0
+
+
+def test_without_trusted_labels_nothing_is_allowed_and_the_reason_says_what_to_label() -> None:
+    fitted = fit_router([replace(e, certifiable=False) for e in labelled(300)], epsilon=0.02, delta=0.05)
+    assert (fitted.certificate.coverage, fitted.certificate.n) == (0.0, 0)
+    assert math.isinf(fitted.model.threshold)
+    assert "149 more are needed: label about 373 audit requests by hand" in fitted.certificate.reason
+    assert "set certify_on = 'judged'" in fitted.certificate.reason
+    assert fitted.strong.rate.n == fitted.n_calibration > 0
+
+
+def test_of_duplicates_the_certifiable_one_is_counted() -> None:
+    examples = labelled(200)
+    judged = [replace(e, certifiable=False, strong_good=1.0, small_good=0.0) for e in examples]
+    both = fit_router([*judged, *examples], epsilon=0.1, delta=0.1)
+    assert both.certificate.n == both.n_calibration
