@@ -1,8 +1,9 @@
 """What people are asked to label, the most useful first: ranks a task's requests into `label_queue`.
 
 Invariant: the queue is made from the ledger alone and replaced as a whole, so it may be thrown away at any
-time; and items of the uniform audit sample are a fixed third of it, in the order of their hash, so that
-nothing can starve them and that whatever number of them has been labelled is a uniform sample.
+time; and of any three items one is of the uniform audit sample as long as it lasts, in the order of its hash,
+so that nothing can starve it and whatever number of them has been labelled is a uniform sample of the
+requests, but for repeats of a prompt.
 
 Three lanes are dealt in turn (audit, disagreement, threshold); an empty lane leaves its turn to the others.
 *Audit*: the requests that the audit sample holds; they are in no other lane, or the interesting ones would be

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from router.asgi import JSON, ClientGone, Header, Receive, Send, read_body, respond
+from router.relay import refused_headers
 from router.wire import UNREADABLE, error_body, unreadable
 from stepdown.errors import BadRequest, LedgerError
 
@@ -91,6 +92,6 @@ async def answer(send: Send, work: Callable[[], Awaitable[Any]]) -> None:
             kind="server_error",
             code="ledger_unavailable",
         )
-        await respond(send, 503, body, HEADERS)
+        await respond(send, 503, body, refused_headers())
         return
     await respond(send, 200, msgspec.json.encode(document), HEADERS)

@@ -154,6 +154,7 @@ async def test_a_ledger_that_refuses_is_a_503_and_nothing_is_acknowledged(
             broken.setattr(Ledger, "append", refuse)
             response = await say(client, request_id=request, thumb="up")
         assert (response.status, response.error["code"]) == (503, "ledger_unavailable")
+        assert response.reason == "refused"
         assert (await say(client, request_id=request, thumb="up")).json["kept"] == ["thumb"]
 
 
