@@ -10,6 +10,7 @@ It is given up when that is no explanation any more: the judge answered others m
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -52,6 +53,11 @@ class Named(NamedTuple):
 def question_id(key: str, part: Part) -> str:
     """The name of one question."""
     return f"{key}.{part.name}"
+
+
+def key_of(question: str) -> str:
+    """The key of the judgement that a question, by its name, belongs to."""
+    return question.partition(".")[0]
 
 
 def call_id(question: str, round_: str, attempt: int) -> str:
@@ -149,7 +155,10 @@ def _judge_calls(ledger: Ledger, requests: Sequence[str]) -> Sequence[Row[Any]]:
 
 
 def _note_failures(history: History, calls: Sequence[tuple[Named, Row[Any]]]) -> None:
-    open_ones = [(name, row) for name, row in calls if name.part not in history.opinions]
-    rounds = {(name.part, name.round): row.at for name, row in open_ones}
-    history.failures = sorted(rounds.values())
-    history.error = open_ones[-1][1].error or "no whole answer" if open_ones else ""
+    """The failed rounds of the open question that failed most often."""
+    rounds: dict[str, dict[str, datetime]] = defaultdict(dict)
+    for name, row in calls:
+        if name.part not in history.opinions:
+            rounds[name.part][name.round] = row.at
+            history.error = row.error or "no whole answer"
+    history.failures = sorted(max((found.values() for found in rounds.values()), key=len, default=()))

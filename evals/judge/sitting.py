@@ -156,6 +156,10 @@ class Sitting:
         else:
             self._count(JudgeCounts(judged=1, ties=int(ruling.scores == (0.5, 0.5))))
 
+    def count_batched(self, items: int) -> None:
+        """Count items that were sent to a batch endpoint."""
+        self._count(JudgeCounts(batched=items))
+
     def note(self, what: str) -> None:
         """Say something of this judge."""
         self._count(JudgeCounts(notes=(f"judge {self._judge.name!r} of task {self._judge.task!r} {what}",)))

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from evals.judge.backlog import Item, first_unjudged, sought_by, unjudged
+from evals.judge.batch import MOST_LINES, Batches, Question
 from evals.judge.counts import JudgeCounts, Progress
-from evals.judge.history import History, read_histories
+from evals.judge.endpoint import Endpoint
+from evals.judge.history import History, question_id, read_histories
 from evals.judge.judges import Judge, judges_of
 from evals.judge.lock import alone
+from evals.judge.material import Loaded
 from evals.judge.sitting import CLOCK, Sitting
 from router.ask import open_asker
 from router.upstream import UpstreamFactory
-from router.upstream.factory import upstream_for
+from router.upstream.factory import read_keys, upstream_for
+from router.upstream.openai_shaped import open_session
 from stepdown.errors import SettingsError
 from stepdown.ledger import Ledger
 from stepdown.settings import Settings
@@ -107,5 +113,55 @@ def _judge(run: Run, judge: Judge, before: JudgeCounts, progress: Progress) -> J
 async def _sit(run: Run, judge: Judge, sitting: Sitting) -> None:
     models = [judge.settings.model]
     async with open_asker(run.settings, run.environ, models, upstreams=run.upstreams) as asker:
+        items = candidates(run.ledger, judge)
+        if judge.model.batch and judge.model.url is not None:
+            items = await _through_batches(run, judge, sitting, items)
         at_once = run.settings.worker.concurrency
-        await sitting.ask(candidates(run.ledger, judge), asker, at_once=at_once, deadline=run.deadline)
+        await sitting.ask(items, asker, at_once=at_once, deadline=run.deadline)
+
+
+async def _through_batches(run: Run, judge: Judge, sitting: Sitting, items: Candidates) -> Candidates:
+    """Look at the open batches, send a new one where the backlog is large, and give what is left."""
+    alias = judge.settings.model
+    assert judge.model.url is not None
+    key = read_keys(replace(run.settings, models={alias: judge.model}), run.environ)[alias]
+    session = open_session(run.settings.proxy.connect_timeout_s)
+    try:
+        name = f"model {alias!r} ({judge.model.model})"
+        endpoint = Endpoint(name=name, url=judge.model.url, key=key, session=session)
+        batches = Batches(run.ledger, judge, endpoint, key=key, note=sitting.note)
+        await batches.advance()
+        busy = batches.under_way()
+        free = (each for each in items if each[0].key(judge) not in busy)
+        return free if batches.paused() else await _offer(judge, sitting, batches, free)
+    finally:
+        await session.close()
+
+
+async def _offer(judge: Judge, sitting: Sitting, batches: Batches, items: Candidates) -> Candidates:
+    """Send the backlog as a batch if it is large enough, or give it back."""
+    enough = judge.settings.batch_from
+    head = list(islice(items, enough))
+    if len(head) < enough:
+        return iter(head)
+    to_ask: list[tuple[Item, History]] = []
+    questions: list[Question] = []
+    for item, history in chain(head, islice(items, MOST_LINES)):
+        if loaded := sitting.prepare(item, history):
+            to_ask.append((item, history))
+            questions += questions_of(judge, item, history, loaded)
+        if len(questions) >= MOST_LINES:
+            break
+    sent = await batches.submit(questions) if len(to_ask) >= enough else 0
+    sitting.count_batched(sent)
+    return iter(()) if sent else chain(to_ask, items)
+
+
+def questions_of(judge: Judge, item: Item, history: History, loaded: Loaded) -> list[Question]:
+    """The questions of an item that have not been answered."""
+    key = item.key(judge)
+    return [
+        Question(question_id(key, part), item.request, judge.fields(loaded.material, part))
+        for part in judge.parts
+        if part.name not in history.opinions
+    ]

@@ -25,7 +25,12 @@ COMMANDS = {
     "replay": ("stepdown.cli.replay", "Run a recording of two models through the whole loop."),
     "answers": ("stepdown.cli.evidence", "Upload an answer file: references for a task's prompts."),
     "label": ("stepdown.cli.evidence", "Label what has no label yet, now and in this process."),
+    "judge": ("stepdown.cli.judging", "Have a task's judges judge what is unjudged, now."),
+    "judge-audit": ("stepdown.cli.judging", "Measure how easily a judge is talked round."),
     "fit": ("stepdown.cli.evidence", "Fit a task's router, now and in this process."),
+    "slices": ("stepdown.cli.slicing", "Say which kinds of query there are and which may step down."),
+    "eval": ("stepdown.cli.evaluation", "Run models over a suite, compare evaluations, freeze traffic."),
+    "trial": ("stepdown.cli.trial", "Try prompt variants over a suite."),
     "config": ("stepdown.cli.setup", "Show every setting with its TOML key, variable and value."),
     "key": ("stepdown.cli.setup", "Make an API key and the hash that lets it in."),
 }
@@ -42,7 +47,9 @@ class LazyGroup(click.Group):
         """Import the command's module."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        command: click.Command = getattr(
+            importlib.import_module(COMMANDS[cmd_name][0]), cmd_name.replace("-", "_")
+        )
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

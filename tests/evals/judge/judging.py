@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import select
 
@@ -16,12 +16,26 @@ from stepdown.settings import JudgeSettings, ModelSettings, Settings, TaskSettin
 from tests.fakes import Asked, FakeModel, Reply, plain
 
 QUOTED = re.compile(r"<<<BEGIN ([A-Z ]+) \w+>>>\n(.*?)\n<<<END", re.DOTALL)
+
+
+class Served(Protocol):
+    """A fake that can be named in settings."""
+
+    def settings(self, model: str, **more: Any) -> ModelSettings:
+        """Settings that name it."""
+
+
 Judging = Callable[[dict[str, str]], str]
 
 
 def quoted(asked: Asked) -> dict[str, str]:
     """The material of a question, by name."""
-    return dict(QUOTED.findall(asked.json["messages"][1]["content"]))
+    return quoted_in(asked.json["messages"][1]["content"])
+
+
+def quoted_in(content: str) -> dict[str, str]:
+    """The material of a question's words, by name."""
+    return dict(QUOTED.findall(content))
 
 
 def verdict(choice: str, key: str = "winner", reason: str = "because") -> str:
@@ -50,10 +64,11 @@ def says(text: str) -> Reply:
     return plain(text, prompt=100, answer=10)
 
 
-def settings_for(model: FakeModel, *, concurrency: int = 4, home: str = ".", **judge: Any) -> Settings:
+def settings_for(model: Served, *, concurrency: int = 4, home: str = ".", **judge: Any) -> Settings:
     """A task `sums` with one judge `j`, whose model costs a dollar a million tokens."""
-    batch = {name: judge.pop(name) for name in ("batch", "batch_price", "timeout_s") if name in judge}
-    priced: dict[str, Any] = {"input_usd_per_million": 1.0, "output_usd_per_million": 1.0, **batch}
+    own = ("batch", "batch_price", "timeout_s")
+    of_model: dict[str, Any] = {name: judge.pop(name) for name in own if name in judge}
+    priced: dict[str, Any] = {"input_usd_per_million": 1.0, "output_usd_per_million": 1.0, **of_model}
     other = ModelSettings(model="other", url="http://127.0.0.1:9/v1")
     declared = JudgeSettings(**{"model": "referee", **judge})
     return Settings(
