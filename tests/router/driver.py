@@ -12,9 +12,11 @@ from typing import Any
 from router.app import Proxy, create_app
 from stepdown.ledger import Ledger
 from stepdown.settings import ModelSettings, ProxySettings, Settings, TaskSettings
+from tests.fakes import Behaviour, FakeModel, Reply
 
 CHAT = "/v1/chat/completions"
 HELLO = [{"role": "user", "content": "hello"}]
+PRICES = {"input_usd_per_million": 10.0, "output_usd_per_million": 100.0}
 
 
 @dataclass
@@ -162,3 +164,19 @@ def settings_for(
         tasks={"default": default, **(tasks or {})},
         proxy=proxy or ProxySettings(reload_s=0.02),
     )
+
+
+def routing(strong: FakeModel, small: FakeModel, **task: Any) -> Settings:
+    """Settings with two fake models, and a tenth of requests explored."""
+    task.setdefault("exploration", 0.1)
+    return settings_for(strong.settings("gpt"), small.settings("mini"), **task)
+
+
+def always(reply: Reply) -> Behaviour:
+    """A fake's behaviour that is the same whatever it is asked."""
+    return lambda asked: reply
+
+
+def wire(**fields: Any) -> bytes:
+    """The bytes of a chat request."""
+    return json.dumps({"model": "stepdown", "messages": HELLO, **fields}).encode()

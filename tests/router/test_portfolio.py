@@ -186,6 +186,19 @@ def replace_candidates(chosen: PortfolioSettings, *more: CandidateSettings) -> P
     return PortfolioSettings(candidates=(*chosen.candidates, *more), picker=chosen.picker)
 
 
+async def test_what_is_no_answer_is_picked_only_where_there_is_nothing_else(
+    ledger: Ledger, strong: FakeModel
+) -> None:
+    no_answer = Reply(parts=(b'{"error": {"message": "overloaded"}}',))
+    strong.behaviour = lambda asked: plain("42") if system_of(asked) == "good" else no_answer
+    async with serving(settings_with(strong, variants("x", "y", "good")), ledger) as client:
+        response = await client.chat()
+        strong.behaviour = lambda asked: no_answer
+        nothing = await client.chat()
+    assert (response.body, response.headers["x-stepdown-picked-by"]) == (completion("42"), "only")
+    assert (nothing.status, nothing.body) == (200, no_answer.parts[0]), "as a model alone would be relayed"
+
+
 async def test_where_all_fail_the_answer_is_the_first_ones_error(ledger: Ledger, strong: FakeModel) -> None:
     slow_down = error(429, "slow down", headers=(("retry-after", "3"),))
     strong.behaviour = says(a=slow_down, b=error(500, "boom"))
