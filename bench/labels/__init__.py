@@ -1,0 +1,1 @@
+"""How far labels can be trusted: a check beside published marks, and intervals under a wrong judge."""
