@@ -162,22 +162,24 @@ async def test_where_some_fail_the_pick_is_among_the_rest(
                 return replace(plain(), head_after_s=5)
             case "breaks":
                 return Reply(content_type=EVENTS, parts=events()[:3], breaks=True)
+            case "ends":
+                return Reply(content_type=EVENTS, parts=events()[:3])
         return echo(asked)
 
     strong.behaviour = answer
     nobody = ModelSettings(model="away", url=f"http://127.0.0.1:{closed_port()}/v1")
-    chosen = variants("fails", "hangs", "breaks", "good")
+    chosen = variants("fails", "hangs", "breaks", "ends", "good")
     chosen = replace_candidates(chosen, CandidateSettings(model="nobody"))
     models = {"nobody": nobody, "strong": strong.settings("gpt", timeout_s=0.2, **PRICES)}
     async with serving(settings_with(strong, chosen, models=models), ledger) as client:
         response = await client.chat(stream=stream)
     assert response.status == 200
     assert response.headers["x-stepdown-picked-by"] == "only"
-    assert response.headers["x-stepdown-candidates"] == "5"
+    assert response.headers["x-stepdown-candidates"] == "6"
     calls = calls_of(ledger, response.id)
     assert [call.complete for call in calls if call.role == "live"] == [True]
     failed = [call for call in calls if call.role == "candidate"]
-    assert len(failed) == 4
+    assert len(failed) == 5
     assert all(call.error and not call.complete for call in failed)
     assert sorted({call.status for call in failed}) == [0, 200, 500]
 

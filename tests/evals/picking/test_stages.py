@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from stepdown.settings import (
     PortfolioSettings,
     Settings,
     TaskSettings,
+    load_settings,
 )
 from tests.fakes import Asked, FakeModel, Reply, error, plain, streamed
 from tests.router.driver import Client, Response, serving
@@ -182,3 +185,19 @@ def test_a_judge_whose_model_is_away_is_refused() -> None:
         picking_stages(settings)("default", settings.tasks["default"])
     with pytest.raises(SettingsError, match="has 'judge'"):
         plain_stages("default", settings.tasks["default"])
+
+
+def test_the_page_on_portfolios_shows_settings_that_work(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "portfolio.md").read_text()
+    (block,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    models = '[models.strong]\nmodel = "a"\n[models.other]\nmodel = "b"\n'
+    file = tmp_path / "stepdown.toml"
+    file.write_text(models + block)
+    settings = load_settings(file, environ={})
+    made = picking_stages(settings)("default", settings.tasks["default"])
+    assert [stage.name for stage in made] == ["check", "judge", "majority"]
+    assert set(re.findall(r"^\| `x-stepdown-([a-z-]+)`", page, re.MULTILINE)) == {
+        "model",
+        "candidates",
+        "picked-by",
+    }
