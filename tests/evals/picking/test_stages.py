@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 
-from evals.picking.stages import picking_stages
+from evals.picking.examination import Examination, Finding
+from evals.picking.stages import ByCheck, picking_stages
 from router import picking
-from router.picking import plain_stages
+from router.picking import Candidate, Question, plain_stages
+from router.prompt import Prompt
+from router.wire import NO_HINTS, Answer
 from stepdown.errors import SettingsError
 from stepdown.ledger import Ledger
 from stepdown.settings import (
@@ -99,6 +102,38 @@ async def test_a_check_without_a_reference_picks_too(ledger: Ledger, model: Fake
     settings = settings_for(model, "no", "no", "yes, please", **wants)
     async with serving(settings, ledger, stages_of=picking_stages(settings)) as client:
         assert await asked_with(client) == ("yes, please", "check")
+
+
+class Found:
+    """Examiners that have found."""
+
+    def __init__(self, *verdicts: str) -> None:
+        self._verdicts = verdicts
+
+    async def examine(self, examination: Examination) -> list[Finding]:
+        return [Finding(verdict, None) for verdict in self._verdicts]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "left"),
+    [
+        (("bad", "unscored", "good"), [2]),
+        (("bad", "unscored", "unscored"), [1, 2]),
+        (("unscored", "unscored", "unscored"), [0, 1, 2]),
+        (("bad", "bad", "bad"), [0, 1, 2]),
+    ],
+)
+async def test_what_cannot_be_scored_is_worth_more_than_bad_and_less_than_good(
+    verdicts: tuple[str, ...], left: list[int]
+) -> None:
+    stage = ByCheck(TaskSettings(**NUMBER), Found(*verdicts))  # type: ignore[arg-type]
+    question = Question(Prompt("", "", "q", 1, frozenset(), None, None), NO_HINTS)
+    among = [Candidate(number, Answer(text="x")) for number in range(3)]
+    assert [c.number for c in await stage.narrow(question, among, nobody)] == left
+
+
+async def nobody(alias: str, fields: Any) -> None:
+    raise AssertionError("a check asks no model")
 
 
 async def test_the_judge_picks_and_is_on_the_bill(ledger: Ledger, model: FakeModel) -> None:
