@@ -17,7 +17,8 @@ from stepdown.ids import tenant_of
 from stepdown.settings import Settings
 
 ANONYMOUS = "anonymous"
-_person_name = re.compile(r"\w(?:[\w .@+-]{0,62}\w)?")
+NAME_TAKES = "1 to 64 letters, digits, spaces or . @ + - _, no space at either end"
+_person_name = re.compile(r"[\w.@+-](?:[\w .@+-]{0,62}[\w.@+-])?")
 
 
 class Caller(NamedTuple):
@@ -121,10 +122,14 @@ def _bearer(authorization: str) -> str:
 
 
 class Annotators:
-    """Lets people in to the labelling queue, which shows what other tenants asked."""
+    """Lets people in to the labelling queue, which shows what other tenants asked.
+
+    Raises:
+        SettingsError: A declared name is none, or two people share a key.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self._name_of = {key.lower(): name for name, key in settings.annotators.items()}
+        self._name_of = _names_by_key(settings.annotators)
         self._clients = Access(settings) if has_keys(settings) else None
 
     def admit(self, headers: Mapping[bytes, bytes], named: str | None) -> str:
@@ -168,10 +173,20 @@ class Annotators:
         )
 
 
+def _names_by_key(annotators: Mapping[str, str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, key in annotators.items():
+        if not _person_name.fullmatch(name):
+            raise SettingsError(f"annotators.{name!r:.100} is no name; take {NAME_TAKES}")
+        if found.setdefault(key.lower(), name) != name:
+            raise SettingsError(
+                f"annotators.{name} and annotators.{found[key.lower()]} have one key; make one for each with "
+                "`stepdown key`"
+            )
+    return found
+
+
 def _name(given: str) -> str:
     if not _person_name.fullmatch(given):
-        raise BadRequest(
-            f"annotator = {given!r:.100} is no name; take 1 to 64 letters, digits, spaces or . @ + - _",
-            param="annotator",
-        )
+        raise BadRequest(f"annotator = {given!r:.100} is no name; take {NAME_TAKES}", param="annotator")
     return given

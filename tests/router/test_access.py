@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from router.access import Access, check_address
+from router.access import Access, Annotators, check_address
 from stepdown.errors import BadRequest, Forbidden, SettingsError, Unauthorized
 from stepdown.ledger import Ledger
 from stepdown.settings import ModelSettings, ProxySettings, Settings, TaskSettings
@@ -68,6 +68,32 @@ def test_a_tasks_key_puts_its_requests_into_the_task() -> None:
 def test_a_task_header_that_is_not_text_is_refused() -> None:
     with pytest.raises(BadRequest, match="UTF-8"):
         Access(OPEN).admit({b"x-stepdown-task": b"\xff"})
+
+
+def test_people_are_told_apart_by_their_keys() -> None:
+    people = Annotators(Settings(annotators={"ada": hashed("a").upper(), "Zoë Y.": hashed("z")}))
+    assert people.admit(headers(authorization="Bearer a"), None) == "ada"
+    assert people.admit(headers(authorization="Bearer z"), "Zoë Y.") == "Zoë Y."
+    with pytest.raises(Forbidden, match="annotator = 'ada'"):
+        people.admit(headers(authorization="Bearer z"), "ada")
+    with pytest.raises(Unauthorized):
+        people.admit({}, "ada")
+
+
+@pytest.mark.parametrize(
+    ("annotators", "words"),
+    [
+        ({"": "k"}, "annotators.'' is no name"),
+        ({"x" * 65: "k"}, "is no name"),
+        ({" ada": "k"}, "annotators.' ada' is no name"),
+        ({"a\nb": "k"}, "is no name"),
+        ({"ada": "k", "bob": "K"}, "annotators.bob and annotators.ada have one key"),
+    ],
+)
+def test_people_who_could_not_be_told_apart_are_refused(annotators: dict[str, str], words: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Annotators(Settings(annotators=annotators))
+    assert words in str(refused.value)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.9.9.9"])

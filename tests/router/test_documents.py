@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from router.documents import decode
+from router.feedback import REMEDIES, FeedbackBody
+from router.people.desk import REMEDIES as LABEL_REMEDIES
+from router.people.desk import LabelBody
+from stepdown.errors import BadRequest
 from stepdown.ledger import Ledger
 from stepdown.settings import ProxySettings
 from tests.answered import answered
@@ -103,3 +112,26 @@ async def test_a_client_that_hangs_up_is_answered_with_nothing(ledger: Ledger, s
             scope = {"type": "http", "method": "POST", "path": path, "headers": headers}
             await client.app(scope, receive, send)
     assert sent == []
+
+
+SHORT = st.text(max_size=5)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | SHORT
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(SHORT, inner), max_leaves=8)
+FIELDS = st.sampled_from([*REMEDIES, *LABEL_REMEDIES, "other", "a.b", "x[0]", "`"])
+READERS = [(FeedbackBody, REMEDIES), (LabelBody, LABEL_REMEDIES)]
+
+
+@given(st.dictionaries(FIELDS, VALUES, max_size=5) | VALUES)
+def test_whatever_json_is_sent_is_taken_or_refused_by_name(document: Any) -> None:
+    body = json.dumps(document).encode()
+    for kind, remedies in READERS:
+        with suppress(BadRequest):
+            read = decode(body, msgspec.json.Decoder(kind), remedies)
+            sent = {name for name, value in document.items() if value is not None}
+            assert sent == {name for name in remedies if getattr(read, name) is not None}
+
+
+@given(st.binary(max_size=40))
+def test_whatever_bytes_are_sent_are_taken_or_refused(body: bytes) -> None:
+    with pytest.raises(BadRequest):
+        decode(b"[" + body, msgspec.json.Decoder(FeedbackBody), REMEDIES)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from stepdown.errors import LedgerError
+from stepdown.ids import now
 from stepdown.ledger import Ledger
-from stepdown.records import Mode
+from stepdown.records import Feedback, Mode
 from stepdown.settings import ProxySettings, TaskSettings
 from tests.answered import answered, feedback_in
 from tests.fakes import FakeModel
@@ -165,3 +167,12 @@ async def test_before_the_start_there_is_a_503(strong: FakeModel) -> None:
     assert (await say(client, request_id="x", thumb="up")).status == 503
     assert (await client.send("GET", "/v1/labels/queue")).status == 503
     assert (await client.send("POST", "/v1/labels", b"{}", JSON)).status == 503
+
+
+async def test_what_comes_last_is_newest_whatever_the_clocks_say(ledger: Ledger, strong: FakeModel) -> None:
+    request = answered(ledger)
+    ahead = now() + timedelta(hours=1)
+    ledger.append([Feedback(id="0" * 64, request=request, at=ahead, kind="thumb", value='"up"')])
+    async with serving(settings_for(strong.settings("gpt")), ledger) as client:
+        await say(client, request_id=request, thumb="down")
+    assert kept(ledger) == [("thumb", "up"), ("thumb", "down")]

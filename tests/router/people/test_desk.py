@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -367,3 +368,16 @@ async def test_labels_of_others_do_not_hide_an_item(ledger: Ledger) -> None:
     async with serving(settings_for(MODEL, annotators=2), ledger) as client:
         assert len(await items_of(client, "annotator=ada")) == 1
         assert await items_of(client, "annotator=adam") == []
+
+
+async def test_what_comes_last_is_newest_whatever_the_clocks_say(ledger: Ledger) -> None:
+    request = answered(ledger)
+    queue_up(ledger, request)
+    (call,) = calls_by_tier(ledger, request).values()
+    async with serving(settings_for(MODEL), ledger) as client:
+        (item,) = await items_of(client, "annotator=ada")
+        ahead = a_label(subject=call, labeller="person:ada", version="2", at=now() + timedelta(hours=1))
+        ledger.append([ahead])
+        await label(client, id=item["id"], annotator="ada", verdict="bad")
+    assert [row.verdict for row in labels_in(ledger)] == ["good", "bad"]
+    assert len({row.version for row in labels_in(ledger)}) == 2
