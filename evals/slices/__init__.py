@@ -1,0 +1,1 @@
+"""Slices: a task's traffic parted into kinds of query, and what is known of each."""
