@@ -185,7 +185,8 @@ class Feedback:
     """What a user of the application said of an answer.
 
     Attributes:
-        id: Hash of all else but the time, so that the same feedback sent twice is kept once.
+        id: Hash of all else but the time, and of the feedback it replaces: the same sent twice is kept once,
+            and a mind changed back is a record of its own.
         kind: `thumb`, `score`, `comment`, `outcome` or `edit`.
         value: JSON text.
     """

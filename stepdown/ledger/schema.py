@@ -212,7 +212,8 @@ cached_answers = Table(
 )
 
 # What people are asked to label, the most useful first. Made from the other tables by the workers, who
-# may throw it away and make it anew; a row is one request whose answers want a person's eye.
+# may throw it away and make it anew; a row is one request whose answers want a person's eye. Priority is
+# the place in the queue: the smallest is served first.
 label_queue = Table(
     "label_queue",
     metadata,

@@ -93,6 +93,21 @@ def test_a_corrupt_body_is_refused(ledger: Ledger) -> None:
         ledger.body(body.digest)
 
 
+def test_many_bodies_are_read_at_once_without_the_missing_and_the_corrupt(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepdown.ledger.store.BODIES_AT_ONCE", 2)
+    bodies = [Body.of(f"body {n}".encode()) for n in range(5)]
+    ledger.append(bodies)
+    table = schema.bodies
+    with ledger.writing() as connection:
+        corrupt = update(table).where(table.c.digest == bodies[0].digest)
+        connection.execute(corrupt.values(content=b"no frame"))
+    names = [body.digest for body in bodies] * 2 + ["0" * 64]
+    assert ledger.bodies(names) == {body.digest: body.content for body in bodies[1:]}
+    assert ledger.bodies([]) == {}
+
+
 @given(st.lists(st.binary(max_size=2000), min_size=1))
 def test_compression_gives_back_the_bytes(contents: list[bytes]) -> None:
     assert [decompress("d", frame) for frame in compress_all(contents)] == contents
