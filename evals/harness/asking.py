@@ -132,12 +132,13 @@ class _Asking:
         if CLOCK() >= self._deadline:
             return Reply(None, OUT_OF_TIME, may_come=True)
         answered = await self._answering.answer(alias, fields, sample=sample)
-        may_come = answered.error is not None and _may_come(answered.status)
+        may_come = answered.error is not None and may_come_later(answered.status)
         self._failures[alias] = self._failures[alias] + 1 if may_come else 0
         return Reply(answered, answered.error, may_come)
 
 
-def _may_come(status: int) -> bool:
+def may_come_later(status: int) -> bool:
+    """Whether a failure of this status is of the moment, and none of the question."""
     return status < 300 or status in WORTH_ANOTHER_TRY or status in (401, 403)
 
 

@@ -115,6 +115,7 @@ def compare_evaluations(before: Evaluation, after: Evaluation, rules: Rules) -> 
         SuiteError: They are of different suites, or have no model or no case in common.
         NotEnoughEvidence: Too many cases lack a score for a verdict.
     """
+    _refuse_other_baseline(before, after)
     pairs = _paired(before, after, rules)
     models = _models(before, after, rules)
     parts = list(_parts(pairs, models, rules))
@@ -129,6 +130,15 @@ def compare_evaluations(before: Evaluation, after: Evaluation, rules: Rules) -> 
         _refuse_too_few(one, len(pairs), rules)
     left_out = len(before.cases) + len(after.cases) - 2 * len(pairs)
     return Diff(before, after, rules, len(pairs), left_out, changes, moved)
+
+
+def _refuse_other_baseline(before: Evaluation, after: Evaluation) -> None:
+    bases = [evaluation.column(evaluation.baseline) for evaluation in (before, after)]
+    if "pairwise" in (before.judge, after.judge) and bases[0].identity != bases[1].identity:
+        raise SuiteError(
+            f"a pairwise judge compared the answers before with those of {bases[0].model!r}, and after with "
+            f"those of {bases[1].model!r}: the scores do not compare; run both with one baseline"
+        )
 
 
 @dataclass(frozen=True, slots=True)

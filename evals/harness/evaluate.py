@@ -14,6 +14,7 @@ from evals.answering import Answering
 from evals.harness.asking import Asked, Spent, ask_all
 from evals.harness.contender import Contender
 from evals.harness.form import Evaluation
+from evals.harness.judging import Judgements, judge_all, judge_of_suite
 from evals.harness.measure import Tried, measure
 from evals.harness.policy import PolicyColumn
 from evals.harness.scoring import score_all
@@ -23,7 +24,7 @@ from stepdown.errors import SuiteError
 from stepdown.ledger import Ledger
 from stepdown.settings import ModelSettings, Settings
 
-EVAL, TRIAL = "eval", "trial"
+EVAL, TRIAL, JUDGE = "eval", "trial", "judge"
 CONFIDENCE = 0.95
 
 
@@ -65,9 +66,8 @@ class Plan:
 
     @property
     def models(self) -> Mapping[str, ModelSettings]:
-        """The models of the contenders, as the cache and the report know them."""
-        known = {**self.settings.models, **self.identities}
-        return {contender.alias: known[contender.alias] for contender in self.contenders}
+        """The models, as the cache and the report know them."""
+        return {**self.settings.models, **self.identities}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,36 +92,81 @@ def evaluate(ledger: Ledger, plan: Plan) -> Done:
         raise SuiteError(f"contenders {', '.join(names)}: each name must be used once")
     if plan.baseline not in names:
         raise SuiteError(f"baseline {plan.baseline!r} is not among those tried: {', '.join(names)}")
-    asked = asyncio.run(_ask(ledger, plan))
+    asked, judged = asyncio.run(_ask(ledger, plan))
     untimed = frozenset(c.name for c in plan.contenders if c.alias in plan.untimed)
-    samples = score_all(plan.suite, asked.replies, judged={}, untimed=untimed, on_case=plan.on_score)
+    scores = judged.scores if judged else {}
+    samples = score_all(plan.suite, asked.replies, judged=scores, untimed=untimed, on_case=plan.on_score)
     tried = Tried(
         purpose=plan.purpose,
         suite=plan.suite,
         contenders=plan.contenders,
         models=plan.models,
         samples=samples,
-        incomplete=frozenset(
-            name for (name, _), many in asked.replies.items() if any(r.may_come for r in many)
-        ),
+        incomplete=_incomplete(names, asked, judged),
         policy=plan.policy,
+        judge=plan.suite.judge[1].kind if judged and plan.suite.judge else None,
         baseline=plan.baseline,
         confidence=plan.confidence,
-        notes=plan.notes,
+        notes=[*plan.notes, *_judge_notes(plan, judged)],
     )
-    return Done(measure(tried), asked.spent, asked.out_of_time)
+    return Done(measure(tried), _spent(asked, judged), asked.out_of_time)
 
 
-async def _ask(ledger: Ledger, plan: Plan) -> Asked:
+def _incomplete(names: Sequence[str], asked: Asked, judged: Judgements | None) -> frozenset[str]:
+    """Contenders for which another run may get more answers, or more judgements."""
+    if judged is not None and judged.may_come:
+        return frozenset(names)
+    return frozenset(name for (name, _), many in asked.replies.items() if any(r.may_come for r in many))
+
+
+def _spent(asked: Asked, judged: Judgements | None) -> Spent:
+    spent = asked.spent
+    if judged is None:
+        return spent
+    return Spent(
+        spent.asked + judged.asked,
+        spent.cached,
+        spent.usd_micros + judged.spent_usd_micros,
+        spent.unpriced + judged.unpriced,
+    )
+
+
+def _judge_notes(plan: Plan, judged: Judgements | None) -> list[str]:
+    if judged is None or plan.suite.judge is None:
+        return []
+    name, settings = plan.suite.judge
+    against = f" against {plan.baseline}" if settings.kind == "pairwise" else ""
+    cases = sum(case.check is None for case in plan.suite.cases)
+    cost = judged.cost_usd_micros / 1e6
+    failed = f"; {judged.failed:,} questions it did not answer" if judged.failed else ""
+    return [
+        f"Judge {name} ({settings.model}) scored the answers{against} to {cases:,} cases, which cost "
+        f"${cost:,.4f} beside the models' own{failed}. A judge errs: see its agreement with people."
+    ]
+
+
+async def _ask(ledger: Ledger, plan: Plan) -> tuple[Asked, Judgements | None]:
     concurrency = plan.concurrency or plan.settings.worker.concurrency
-    aliases = {contender.alias for contender in plan.contenders}
+    judge = judge_of_suite(plan.suite, plan.models)
+    aliases = {contender.alias for contender in plan.contenders} | (
+        {judge.settings.model} if judge else set()
+    )
     async with open_asker(plan.settings, plan.environ, aliases, concurrency=concurrency) as asker:
-        answering = Answering(asker, plan.models, ledger, task=plan.suite.task, purpose=plan.purpose)
-        return await ask_all(
-            answering,
+
+        def answers(purpose: str) -> Answering:
+            return Answering(asker, plan.models, ledger, task=plan.suite.task, purpose=purpose)
+
+        asked = await ask_all(
+            answers(plan.purpose),
             plan.contenders,
             plan.suite.cases,
             concurrency=concurrency,
             deadline=plan.deadline,
             on_reply=plan.on_reply,
         )
+        if judge is None or asked.out_of_time:
+            return asked, None
+        judged = await judge_all(
+            judge, answers(JUDGE), plan.suite, asked.replies, plan.baseline, concurrency=concurrency
+        )
+        return asked, judged

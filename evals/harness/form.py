@@ -207,7 +207,11 @@ class BadLineNote(Struct, frozen=True, kw_only=True):
 
 
 class Evaluation(Struct, frozen=True, kw_only=True):
-    """All of it."""
+    """All of it.
+
+    Attributes:
+        judge: Kind of the judge that scored the cases without a check; null where there was none.
+    """
 
     form: int = FORM
     purpose: Literal["eval", "trial"]
@@ -215,6 +219,7 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     suite: SuiteLine
     task: str
     baseline: str
+    judge: Literal["pairwise", "single"] | None = None
     confidence: float
     columns: list[Column]
     comparisons: list[Comparison]

@@ -28,7 +28,7 @@ from stepdown.settings import TaskSettings
 
 SUITE_FILE, CASES_FILE = "suite.toml", "cases.jsonl"
 
-SliceOf = Mapping[str, str]
+SliceOf = Mapping[str, str] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ def freeze_suite(
     sampling: Sampling,
     folder: Path,
     *,
-    slice_of: SliceOf | None = None,
+    slice_of: SliceOf = None,
 ) -> Frozen:
     """Write a sample of a task's traffic as `suite.toml` and `cases.jsonl` in a folder.
 
@@ -82,7 +82,7 @@ def freeze_suite(
         task: Its settings, whose checks and judges go into the suite.
         sampling: Which prompts to take.
         folder: Made where it is not there; must hold no suite yet.
-        slice_of: Slice of a request by its id, for requests that carry no tag of their own.
+        slice_of: Slice of a request by its id; None takes the requests' own tags.
 
     Raises:
         SuiteError: The folder holds a suite, or the task has no traffic that can be used.
@@ -90,9 +90,9 @@ def freeze_suite(
     """
     if (folder / SUITE_FILE).exists():
         raise SuiteError(f"folder {str(folder)!r} holds a suite already; name another folder")
-    rows = [row for row in _prompts(ledger, task_name, sampling) if _wanted(row, sampling, slice_of or {})]
+    rows = [row for row in _prompts(ledger, task_name, sampling) if _wanted(row, sampling, slice_of)]
     left_out: Counter[str] = Counter()
-    cases = list(_cases(ledger, task, _ranked(rows, sampling.seed), sampling.size, slice_of or {}, left_out))
+    cases = list(_cases(ledger, task, _ranked(rows, sampling.seed), sampling.size, slice_of, left_out))
     if not cases:
         reasons = "; ".join(f"{count} {why}" for why, count in left_out.items()) or "no request fits"
         raise SuiteError(f"task {task_name!r} has no traffic to freeze: {reasons}")
@@ -128,7 +128,7 @@ def _wanted(row: Row[Any], sampling: Sampling, slice_of: SliceOf) -> bool:
 
 
 def _kind(row: Row[Any], slice_of: SliceOf) -> str | None:
-    kind: str | None = row.slice or slice_of.get(row.id)
+    kind: str | None = row.slice if slice_of is None else slice_of.get(row.id)
     return kind
 
 

@@ -225,7 +225,7 @@ class _Reader:
             known = ", ".join(self._declared) or "none"
             raise SuiteError(f"check {name!r} is not declared; declared: {known}")
         if name not in self.checks:
-            self.checks[name] = build_check(name, self._declared[name])
+            self.checks[name] = build_check(name, self._declared[name], self._declared)
         if self.checks[name].needs_reference and reference is None:
             raise SuiteError(f"check {name!r} needs a `reference`, and there is none")
         return name

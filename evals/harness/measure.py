@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -38,6 +38,7 @@ class Tried:
     Attributes:
         samples: By contender and case.
         models: Settings of each contender's model, by alias.
+        judge: Kind of the judge that scored what no check does, or None.
         incomplete: Contenders for which another run may get more answers.
         notes: What a reader has to know.
     """
@@ -49,6 +50,7 @@ class Tried:
     samples: Samples
     incomplete: frozenset[str]
     policy: PolicyColumn | None
+    judge: Literal["pairwise", "single"] | None = None
     baseline: str
     confidence: float
     notes: Sequence[str] = ()
@@ -69,6 +71,7 @@ def measure(tried: Tried) -> form.Evaluation:
         suite=_suite_line(suite),
         task=suite.task,
         baseline=tried.baseline,
+        judge=tried.judge,
         confidence=tried.confidence,
         columns=columns,
         comparisons=_comparisons(tried, tables),

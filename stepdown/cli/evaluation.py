@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,31 +109,46 @@ def _policy(ledger: Ledger, models: Served, suite: Suite, name: str | None) -> P
 @click.argument("folder", metavar="OUT_DIR", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--slice", "kind", help="Only requests of this slice.")
 @click.option(
+    "--by",
+    type=click.Choice(["tag", "cluster", "language", "length"]),
+    default="tag",
+    show_default=True,
+    help="What slices are: the callers' tags, or what is found in the prompts.",
+)
+@click.option(
     "--n", "size", type=click.IntRange(min=1), default=500, show_default=True, help="Cases at most."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the draw.")
 @click.option("--since", type=click.DateTime(), help="Only requests that came at this time (UTC) or later.")
-def freeze(
-    settings: Settings,
-    task: str,
-    folder: Path,
-    kind: str | None,
-    size: int,
-    seed: int,
-    since: datetime | None,
-) -> None:
+def freeze(settings: Settings, task: str, folder: Path, **options: Any) -> None:
     """Freeze a sample of a task's traffic as a suite in OUT_DIR."""
     from datetime import UTC
 
     from evals.harness.freeze import Sampling, freeze_suite
 
     declared = declared_task(settings, task)
-    sampling = Sampling(kind=kind, size=size, seed=seed, since=since and since.replace(tzinfo=UTC))
-    frozen = freeze_suite(open_ledger(settings), task, declared, sampling, folder)
+    ledger, since = open_ledger(settings), options["since"]
+    sampling = Sampling(
+        kind=options["kind"],
+        size=options["size"],
+        seed=options["seed"],
+        since=None if since is None else since.replace(tzinfo=UTC),
+    )
+    slice_of = _slice_of(ledger, task, options["by"])
+    frozen = freeze_suite(ledger, task, declared, sampling, folder, slice_of=slice_of)
     click.echo(f"{frozen.cases:,} of {frozen.prompts:,} distinct prompts frozen in {frozen.file}")
     for why, count in frozen.left_out.items():
         click.echo(f"  left out: {count:,} {why}")
     click.echo(f"cases {frozen.cases_hash}")
+
+
+def _slice_of(ledger: Ledger, task: str, by: str) -> dict[str, str] | None:
+    if by == "tag":
+        return None
+    from evals.slices.build import slice_of
+    from evals.slices.kinds import By
+
+    return slice_of(ledger, task, by=By(by))
 
 
 @evaluation.command()
