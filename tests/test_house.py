@@ -14,7 +14,10 @@ import pytest
 from stepdown.cli import COMMANDS
 
 ROOT = Path(__file__).parents[1]
-HEAVY = {"litellm", "pandas", "sklearn", "scipy", "matplotlib", "torch", "vllm", "celery"}
+HEAVY = {
+    *("litellm", "pandas", "sklearn", "scipy", "matplotlib", "torch", "vllm", "celery"),
+    *("jinja2", "jsonschema", "pint", "rapidfuzz", "py3langid"),
+}
 HELP_LIMIT_S = 0.5
 
 

@@ -88,17 +88,17 @@ def check_settings(settings: Settings, environ: Mapping[str, str]) -> None:
 
     Raises:
         SettingsError: A key's variable is not set, or the proxy would be open to other machines.
-        CheckError: A check is not known or its settings are wrong.
+        CheckError: A check is not known, its settings are wrong, or it needs a sandbox and there is none.
     """
-    from evals.checks import build_check
-    from router.access import check_address
+    from evals.checks import build_checks
+    from router.access import Annotators, check_address
     from router.upstream.factory import read_keys
 
     check_address(settings)
+    Annotators(settings)
     read_keys(settings, environ)
     for task in settings.tasks.values():
-        for name, check in task.checks.items():
-            build_check(name, check)
+        build_checks(task.checks)
 
 
 def write_settings(settings: Settings) -> Path:
