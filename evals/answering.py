@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +17,13 @@ from sqlalchemy import select
 
 from router.ask import Asker
 from router.wire import Answer, read_answer
-from stepdown.errors import SettingsError
+from stepdown.errors import LedgerError, SettingsError
 from stepdown.ids import digest
 from stepdown.ledger import Ledger, schema
 from stepdown.records import CachedAnswer, Call
 from stepdown.settings import ModelSettings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,12 @@ class Answering:
         if not rows:
             return None
         kept = CachedAnswer(**rows[0]._mapping)
-        return Answered(kept, read_answer(self._ledger.body(kept.body)), None, 200, False, 0)
+        try:
+            answer = read_answer(self._ledger.body(kept.body))
+        except LedgerError as error:  # its text was deleted, or is corrupt: to be asked for anew
+            log.warning("cached answer %s: %s", key, error)
+            return None
+        return Answered(kept, answer, None, 200, False, 0)
 
     async def _ask(self, alias: str, fields: Mapping[str, Any], key: str) -> Answered:
         asked = await self._asker.ask(alias, fields, request=key)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from evals.answering import Answered, Answering
 from evals.harness.contender import Contender
@@ -103,11 +104,18 @@ async def ask_all(
         replies[contender.name, case.id] = await asking.case(contender, case)
         on_reply()
 
-    async with asyncio.TaskGroup() as group:
-        for case in cases:
-            for contender in contenders:
-                group.create_task(ask(contender, case))
+    await all_of(ask(contender, case) for case in cases for contender in contenders)
     return Asked(replies, _spent(replies.values()))
+
+
+async def all_of(coroutines: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run all at once; the first error ends the others and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for coroutine in coroutines:
+                group.create_task(coroutine)
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
 
 
 class _Asking:

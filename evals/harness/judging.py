@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from evals.answering import Answered, Answering
-from evals.harness.asking import Replies, Reply, may_come_later
+from evals.harness.asking import Replies, Reply, all_of, may_come_later
 from evals.harness.suite import Case, Suite
 from evals.judge.combine import Part, Reading, rule
 from evals.judge.judges import Judge
@@ -92,14 +92,18 @@ async def judge_all(
     """
     bench = _Bench(judge, answering, asyncio.Semaphore(concurrency))
     cases = {case.id: case for case in suite.cases if case.check is None}
-    async with asyncio.TaskGroup() as group:
-        for (name, case_id), many in replies.items():
-            if case_id in cases:
-                others = replies[baseline, case_id] if judge.pairwise and name != baseline else None
-                for number, reply in enumerate(many):
-                    group.create_task(
-                        bench.sample((name, case_id, number), cases[case_id], reply, others, baseline)
-                    )
+    await all_of(
+        bench.sample(
+            (name, case_id, number),
+            cases[case_id],
+            reply,
+            replies[baseline, case_id] if judge.pairwise and name != baseline else None,
+            baseline,
+        )
+        for (name, case_id), many in replies.items()
+        if case_id in cases
+        for number, reply in enumerate(many)
+    )
     return bench.found
 
 

@@ -59,6 +59,8 @@ def _columns(evaluation: Evaluation) -> Iterator[str]:
                     f"  {column.name}: {column.seen:,} cases are of traffic that came before the router was "
                     "made, which it may have learnt from: its quality is flattered"
                 )
+        if column.incomplete:
+            yield f"  {column.name}: incomplete, its model was away for some cases; run the suite again"
     for note in evaluation.notes:
         yield f"  {note}"
 

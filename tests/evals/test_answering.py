@@ -122,6 +122,15 @@ def test_a_price_that_is_not_known_is_not_zero(ledger: Ledger, model: FakeModel)
     assert result.spent_usd_micros is None
 
 
+def test_an_answer_whose_text_was_deleted_is_asked_for_anew(ledger: Ledger, model: FakeModel) -> None:
+    answers(ledger, settings_of(model), fields())
+    with ledger.writing() as connection:
+        connection.execute(schema.bodies.delete())
+    (anew,) = answers(ledger, settings_of(model), fields())
+    assert anew.answer is not None
+    assert len(model.asked) == 2
+
+
 def test_an_alias_that_is_not_declared_is_named(ledger: Ledger, model: FakeModel) -> None:
     async def ask() -> None:
         async with open_asker(settings_of(model), {}, ["a"]) as asker:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from evals.checks import KINDS
 from evals.harness import asking
@@ -19,9 +20,10 @@ from evals.harness.form import to_json
 from evals.harness.policy import find_router, policy_column, to_small
 from evals.harness.recorded import recorded_models
 from evals.harness.suite import Suite
+from evals.harness.text import evaluation_lines
 from router.model import Scores
 from router.prompt import Prompt
-from stepdown.errors import SettingsError, SuiteError
+from stepdown.errors import LedgerError, SettingsError, SuiteError
 from stepdown.ledger import Ledger
 from stepdown.records import Tier
 from stepdown.registry import Registry
@@ -108,6 +110,7 @@ def test_a_model_that_is_away_is_left_alone_and_may_be_asked_again(
     done = run(ledger, suite, settings_of(models), concurrency=1)
     assert len(models["b"].asked) == 3 * 5
     assert done.evaluation.column("b").incomplete
+    assert "b: incomplete" in "\n".join(evaluation_lines(done.evaluation))
     assert not done.evaluation.column("a").incomplete
     reasons = [case.samples["b"][0].why for case in done.evaluation.cases]
     assert sum("failed 3 times in a row" in why for why in reasons) == 9
@@ -122,6 +125,15 @@ def test_when_the_time_is_up_nothing_more_is_asked(
     assert done.out_of_time
     assert models["a"].asked == []
     assert done.evaluation.column("a").failed == 3
+
+
+def test_a_ledger_that_refuses_ends_the_run_with_its_error(
+    ledger: Ledger, models: dict[str, FakeModel], tmp_path: Path
+) -> None:
+    with ledger.writing() as connection:
+        connection.execute(text("DROP TABLE cached_answers"))
+    with pytest.raises(LedgerError, match="refused"):
+        run(ledger, read(tmp_path, sums(4)), settings_of(models))
 
 
 class Raising:
@@ -161,8 +173,8 @@ def test_a_reference_that_the_check_cannot_use_is_unscored_with_its_reason(
 
 def verdict_for(asked: Asked, *, prefers: str) -> Reply:
     """A judge that prefers the answer in which a text stands."""
-    text = asked_text(asked)
-    first = text.index("BEGIN ANSWER A") < text.find(prefers) < text.index("END ANSWER A")
+    shown = asked_text(asked)
+    first = shown.index("BEGIN ANSWER A") < shown.find(prefers) < shown.index("END ANSWER A")
     winner = "A" if first else "B"
     return plain(json.dumps({"reason": "it says so", "winner": winner}))
 
@@ -219,7 +231,6 @@ def test_a_judge_in_prose_leaves_unscored(
     done = run(ledger, judged_suite(tmp_path, 2, "single"), settings_of(models), "a")
     assert done.evaluation.column("a").unscored == 2
     assert "no verdict" in done.evaluation.cases[0].samples["a"][0].why
-    models["judge"].behaviour = lambda _: plain('{"reason": "fine", "verdict": "good"}')
 
 
 def test_a_single_judge_that_is_away_leaves_the_run_incomplete(
@@ -240,8 +251,8 @@ def test_a_single_judge_that_is_away_leaves_the_run_incomplete(
 def test_pairwise_scores_against_different_baselines_are_not_compared(
     ledger: Ledger, models: dict[str, FakeModel], tmp_path: Path
 ) -> None:
-    for name, text in (("a", "One."), ("b", "Two.")):
-        models[name].behaviour = lambda _, text=text: plain(text)  # type: ignore[misc]
+    for name, said in (("a", "One."), ("b", "Two.")):
+        models[name].behaviour = lambda _, said=said: plain(said)  # type: ignore[misc]
     models["judge"].behaviour = lambda asked: verdict_for(asked, prefers="Two.")
     suite = judged_suite(tmp_path, 2, "pairwise")
     one = run(ledger, suite, settings_of(models)).evaluation
