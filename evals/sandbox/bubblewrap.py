@@ -53,12 +53,13 @@ def becomes() -> int | None:
     return NOBODY if os.geteuid() == 0 else None
 
 
-def command(bwrap: str, filter_fd: int, limits: Limits) -> list[str]:
+def command(bwrap: str, filter_fd: int, told_fd: int, limits: Limits) -> list[str]:
     """The command line up to the program that is to run inside.
 
     Args:
         bwrap: Path of bubblewrap.
         filter_fd: Descriptor from which it reads the filter of system calls.
+        told_fd: Descriptor on which it tells the id of the first process inside.
         limits: Of which the size of the scratch folder is set here.
     """
     return [
@@ -73,7 +74,7 @@ def command(bwrap: str, filter_fd: int, limits: Limits) -> list[str]:
         *("--perms", "0777", "--size", str(limits.scratch_bytes), "--tmpfs", SCRATCH),
         *("--symlink", "scratch", "/tmp", "--remount-ro", "/", "--chdir", SCRATCH),
         *(word for name, value in _environment().items() for word in ("--setenv", name, value)),
-        *("--seccomp", str(filter_fd), "--"),
+        *("--seccomp", str(filter_fd), "--info-fd", str(told_fd), "--"),
     ]
 
 

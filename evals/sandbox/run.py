@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import select
 import selectors
 import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -25,6 +28,8 @@ from stepdown.errors import SandboxError
 LAUNCHER = Path(__file__).with_name("launcher.py")
 CHUNK = 65_536
 BY_SIGNAL = 128
+DEATH_S = 10.0
+FIRST = re.compile(rb'"child-pid": (\d+)')
 DEFAULT = Limits()
 _seen_working: set[str] = set()
 
@@ -64,7 +69,7 @@ def run(
         SandboxError: There is no sandbox here: nothing was run.
     """
     for name in files or {}:
-        if Path(name).name != name:
+        if Path(name).name != name or name == "..":
             raise SandboxError(f"file {name!r} must have a plain name, without a folder")
     bwrap = find_bubblewrap()
     order = {
@@ -74,9 +79,9 @@ def run(
         "limits": asdict(limits),
     }
     written = json.dumps(order).encode()
-    process = _start(bwrap, limits)
+    process, told = _start(bwrap, limits)
     with process:
-        return _Watch(process, limits).until_over(len(written).to_bytes(8, "big") + written + stdin)
+        return _Watch(process, told, limits).until_over(len(written).to_bytes(8, "big") + written + stdin)
 
 
 def why_not() -> str | None:
@@ -91,42 +96,54 @@ def why_not() -> str | None:
     return None
 
 
-def _start(bwrap: str, limits: Limits) -> subprocess.Popen[bytes]:
-    filter_fd, end = os.pipe()
+def _start(bwrap: str, limits: Limits) -> tuple[subprocess.Popen[bytes], int]:
+    """Start bubblewrap; also returns the descriptor on which it tells of the first process inside."""
+    rules, rules_end = os.pipe()
+    told, tell = os.pipe()
     try:
-        os.write(end, seccomp_program())
-        os.close(end)
-        return subprocess.Popen(
-            [*command(bwrap, filter_fd, limits), INTERPRETER, "-I", "-S", "-c", LAUNCHER.read_text()],
+        os.write(rules_end, seccomp_program())
+        os.close(rules_end)
+        process = subprocess.Popen(
+            [*command(bwrap, rules, tell, limits), INTERPRETER, "-I", "-S", "-c", LAUNCHER.read_text()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={},
             cwd="/",
-            pass_fds=(filter_fd,),
+            pass_fds=(rules, tell),
             start_new_session=True,
         )
     except OSError as error:
+        os.close(told)
         raise SandboxError(f"no sandbox: {bwrap} does not start: {error}; {REMEDY}") from error
     finally:
-        os.close(filter_fd)
+        os.close(rules)
+        os.close(tell)
+    return process, told
 
 
 @dataclass(slots=True)
 class _Watch:
-    """Feeds a process and reads it, until it is over or has to be."""
+    """Feeds a process and reads it, until it is over or has to be.
+
+    Attributes:
+        told: Where bubblewrap tells the id of the first process inside, whose death is the death of all.
+        first: A descriptor of that process, once it is known.
+    """
 
     process: subprocess.Popen[bytes]
+    told: int
     limits: Limits
     read: dict[int, bytearray] = field(default_factory=dict)
+    first: int | None = None
 
     def until_over(self, stdin: bytes) -> Result:
         try:
             why = self._follow(stdin)
         finally:
-            # The death of bubblewrap is the death of the first process inside, and that of all in there.
             self.process.kill()
             status = self.process.wait()
+            self._see_all_dead()
         stdout, stderr = (bytes(read) for read in self.read.values())
         if not stderr.startswith(READY):
             said = stderr.decode(errors="replace").strip()[-300:] or why or f"exit status {status}"
@@ -134,6 +151,26 @@ class _Watch:
         if status == BY_SIGNAL + signal.SIGXCPU:
             why = f"no end within {self.limits.cpu_s} s of processor time"
         return Result(status, stdout, stderr.removeprefix(READY), why)
+
+    def _see_all_dead(self) -> None:
+        """Wait for the kernel, which kills all inside when bubblewrap dies, a little later."""
+        if self.first is None:
+            self._meet_first()
+        os.close(self.told)
+        if self.first is None:
+            return
+        try:
+            if not select.select([self.first], [], [], DEATH_S)[0]:
+                raise SandboxError(f"what runs in the sandbox is not dead {DEATH_S:g} s after it was killed")
+        finally:
+            os.close(self.first)
+
+    def _meet_first(self) -> None:
+        if not select.select([self.told], [], [], 0)[0]:
+            return
+        found = FIRST.search(os.read(self.told, CHUNK))
+        with suppress(ProcessLookupError):  # dead, and nothing of it left
+            self.first = os.pidfd_open(int(found[1])) if found else None
 
     def _follow(self, stdin: bytes) -> str | None:
         """Feed and read; returns why the process has to be killed, or None where it is over."""
@@ -146,7 +183,7 @@ class _Watch:
             try:
                 os.set_blocking(stdin_pipe.fileno(), False)
                 selector.register(stdin_pipe, selectors.EVENT_WRITE)
-                for fd in (*self.read, ended):
+                for fd in (*self.read, ended, self.told):
                     selector.register(fd, selectors.EVENT_READ)
                 return self._loop(selector, memoryview(stdin), ended, deadline)
             finally:
@@ -162,6 +199,9 @@ class _Watch:
                 return f"no end within {self.limits.wall_s:g} s"
             ready = {key.fd for key, _ in selector.select(0 if over else left)}
             over = over or ended in ready
+            if self.told in ready:
+                selector.unregister(self.told)
+                self._meet_first()
             stdin = self._feed(selector, stdin, ready)
             for fd in ready & self.read.keys():
                 self._take(selector, fd)
