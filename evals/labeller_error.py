@@ -30,8 +30,8 @@ from stepdown.settings import TaskSettings
 
 CONFIDENCE = 0.95
 LISTED = 20
-PEOPLE, CHECKS, TRUTH = "people", "checks", "people and checks"
-OTHERS = "other people"
+PEOPLE, CHECKS, TRUTH = "people", "checks", "trusted"
+OTHERS = "others"
 SCORED = {Verdict.GOOD.value: True, Verdict.BAD.value: False}
 
 

@@ -312,10 +312,24 @@ def _answering(calls: pd.DataFrame) -> dict[str, str]:
 
 def _pairs(requests: pd.DataFrame, calls: pd.DataFrame) -> pd.DataFrame:
     # An escalation is made because the small answer looked bad: such a pair is no random one.
-    usable = calls[calls["ok"] & calls["role"].isin((Role.LIVE, Role.SHADOW))]
+    usable = _with_candidates(calls[calls["ok"] & calls["role"].isin((Role.LIVE, Role.SHADOW))], calls)
     pairs = requests
     for tier in Tier:
         of_tier = usable[usable["tier"] == tier].drop_duplicates("request", keep="last")
         named = of_tier.set_index("request")[list(PAIR_VALUES)].add_prefix(f"{tier}_")
         pairs = pairs.merge(named, left_on="id", right_index=True, how="inner")
     return pairs.sort_values(["at", "id"], kind="stable").reset_index(drop=True)
+
+
+def _with_candidates(answers: pd.DataFrame, calls: pd.DataFrame) -> pd.DataFrame:
+    """Strong's answers with the cost and the tokens of the candidates that were asked beside them."""
+    beside = calls[calls["ok"] & (calls["role"] == Role.CANDIDATE)]
+    if beside.empty:
+        return answers
+    answers = answers.copy()
+    strong = answers["tier"] == Tier.STRONG
+    for name in COUNTS[1:]:
+        # One unknown makes the sum unknown.
+        more = beside.groupby("request")[name].agg(lambda counts: counts.sum(skipna=False))
+        answers.loc[strong, name] += answers.loc[strong, "request"].map(more).fillna(0).astype("Int64")
+    return answers

@@ -82,7 +82,7 @@ def _mismatch(one: Mismatch) -> Iterator[str]:
 
 def _simulated(draws: int) -> Iterator[str]:
     yield f"COVERAGE of 95% intervals, {draws:,} draws a line (widths in points)"
-    yield f"  {JUDGED:,} judged answers, few trusted ones; the judge is wrong on {WRONG:.0%} of all answers, in one"
+    yield f"  {JUDGED:,} judged and few trusted answers; the judge is wrong on {WRONG:.0%} of all, in one"
     yield "  direction: harsh calls good ones bad; lenient calls bad ones good (all, where they are fewer)."
 
 

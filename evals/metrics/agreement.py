@@ -25,6 +25,7 @@ from evals.metrics.intervals import (
 
 Bools = NDArray[np.bool_]
 UNDEFINED = Estimate(math.nan, -1.0, 1.0, 0)
+LEAST_RESAMPLED = 10
 
 
 class Confusion(NamedTuple):
@@ -126,7 +127,8 @@ def krippendorff_alpha(
     Args:
         good: Of each subject, how many people called it good. (n,)
         labelled: How many labelled it; subjects with fewer than two say nothing of agreement. (n,)
-        groups: Subjects that are resampled together; the interval is a percentile bootstrap.
+        groups: Subjects that are resampled together; the interval is a percentile bootstrap, and all that is
+            possible where there are fewer than `LEAST_RESAMPLED` of them.
         confidence: In (0, 1).
 
     Returns:
@@ -149,7 +151,9 @@ def krippendorff_alpha(
     value = float(alpha(np.ones(len(g))))
     if math.isnan(value):
         return UNDEFINED._replace(n=len(g))
-    names = None if groups is None else np.asarray(groups)[usable]
+    names = np.arange(len(g)) if groups is None else np.asarray(groups)[usable]
+    if len(np.unique(names)) < LEAST_RESAMPLED:
+        return Estimate(value, -1.0, 1.0, len(g))
     draws = np.concatenate([alpha(chunk) for chunk in resampled_weights(len(g), groups=names)])
     low, high = percentile_interval(draws, confidence)
     return Estimate(value, max(-1.0, low), min(1.0, high), len(g))

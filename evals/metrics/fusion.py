@@ -8,8 +8,8 @@ the rates: they expect a labeller to be right more often than not, which a few d
 Assumes that labellers err independently of one another, given the truth. Two that share a prejudice are
 believed too much: what is fused is evidence and no truth, and nothing is certified on it unasked.
 
-Without a known truth of both kinds, and with fewer than three labellers who label the same answers, the
-rates cannot be told from the labels: they are then left at `PRESUMED`, and `Fused.identified` is false.
+With hardly any truth known, and fewer than three labellers who label the same answers, the rates cannot be
+told from the labels: they are then left at `PRESUMED`, and `Fused.identified` is false.
 Deterministic, and pure: it does not know who labels.
 """
 
@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from evals.metrics.intervals import Floats
 
 PRESUMED = 0.75
-RIGHT, WRONG = 3.0, 1.0  # of the beta priors of the rates: as if seen right twice, wrong never
+RIGHT, WRONG = 3.0, 1.5  # of the beta priors of the rates: as if seen right twice, wrong half a time
 SHARE = 1.5  # of the beta prior of the share of good answers: as if half of one answer each way was seen
-LEAST_KNOWN = 5
+LEAST_KNOWN_OF_EACH = 5
+LEAST_KNOWN = 30
 LEAST_LABELLERS = 3
 LEAST_SHARED = 20
 TOLERANCE = 1e-9
@@ -132,8 +133,9 @@ def _table(votes: Sequence[Vote], subjects: Sequence[str], labellers: Sequence[s
 
 
 def _identified(table: _Table, truth: Floats) -> bool:
-    """Whether enough truth of both kinds is known, or enough subjects have several labellers."""
-    if min((truth == 1).sum(), (truth == 0).sum()) >= LEAST_KNOWN:
+    """Whether enough truth is known, or enough subjects have several labellers."""
+    good, bad = int((truth == 1).sum()), int((truth == 0).sum())
+    if min(good, bad) >= LEAST_KNOWN_OF_EACH or good + bad >= LEAST_KNOWN:
         return True
     several = np.bincount(table.subject, minlength=table.subjects) >= LEAST_LABELLERS
     return int(several.sum()) >= LEAST_SHARED

@@ -16,9 +16,11 @@ import pandas as pd
 from evals.outcomes import Outcomes, Prompts, read_outcomes, read_prompts
 from evals.report import traffic
 from evals.report.curves import Parts, curves
+from evals.report.labels import Labels, read_labels
+from evals.report.offline import offline_costs
 from evals.report.quality import audit, promise
 from evals.report.savings import Rates, bill
-from evals.report.tree import Bill, Curves, Report
+from evals.report.tree import Curves, Report
 from router.fitting.fit import CALIBRATION_SHARE
 from router.fitting.splits import calibration_mask
 from router.model import RouterModel
@@ -47,8 +49,9 @@ def build_report(ledger: Ledger, settings: Settings, task: str, *, since: dateti
         SettingsError: The task is not declared and has no requests.
         LedgerError: The ledger cannot be read.
     """
-    everything = read_outcomes(ledger, task)
     declared = settings.tasks.get(task)
+    wanted = declared or TaskSettings()
+    everything = read_outcomes(ledger, task, audit_share=wanted.audit_share)
     if declared is None and everything.requests.empty:
         known = ", ".join(settings.tasks) or "none"
         raise SettingsError(f"task {task!r} is not declared and has no requests; declared tasks: {known}")
@@ -60,21 +63,25 @@ def build_report(ledger: Ledger, settings: Settings, task: str, *, since: dateti
     labelled = everything.labelled_pairs
     prompts = read_prompts(ledger, labelled["body"]) if router is not None else Prompts({}, 0)
     rates = _rates(settings, declared)
-    _add_gaps(missing, declared or TaskSettings(), everything, in_route, router)
+    offline = offline_costs(ledger, task, since)
+    _add_gaps(missing, wanted, everything, in_route, router)
     return Report(
         task=task,
         mode=promotion.mode.value if promotion else Mode.STRONG.value,
         confidence=CONFIDENCE,
         served=traffic.served(period),
         calls=traffic.call_lines(period, CONFIDENCE),
-        bill=_bill(missing, period, everything, rates),
-        routed_bill=_bill(missing, in_route, everything, rates) if len(in_route.requests) else None,
+        bill=_say(missing, lambda: bill(period, everything.pairs, rates, CONFIDENCE, offline)),
+        routed_bill=_say(missing, lambda: bill(in_route, everything.pairs, rates, CONFIDENCE))
+        if len(in_route.requests)
+        else None,
         audit=audit(period, CONFIDENCE) if period.requests["explored"].any() else None,
         promise=promise(router.id, router.settings, router.summary) if router else None,
         received=traffic.received(period, CONFIDENCE),
         coverage=traffic.coverage(in_route.requests, CONFIDENCE) if len(in_route.requests) else None,
         slices=traffic.slice_lines(period, CONFIDENCE),
         curves=_say(missing, lambda: _curves(router, labelled, prompts)),
+        labels=_say(missing, lambda: _labels(missing, ledger, task, wanted, everything, period)),
         labelled_pairs=len(labelled),
         labelled_prompts=int(labelled["prompt_hash"].nunique()),
         skipped_bodies=prompts.skipped,
@@ -91,8 +98,17 @@ def _say(missing: list[str], make: Callable[[], T]) -> T | None:
         return None
 
 
-def _bill(missing: list[str], part: Outcomes, everything: Outcomes, rates: Rates) -> Bill | None:
-    return _say(missing, lambda: bill(part, everything.pairs, rates, CONFIDENCE))
+def _labels(
+    missing: list[str],
+    ledger: Ledger,
+    task_name: str,
+    task: TaskSettings,
+    everything: Outcomes,
+    period: Outcomes,
+) -> Labels | None:
+    return read_labels(
+        ledger, task_name, task, everything, period, CONFIDENCE, lambda make: _say(missing, make)
+    )
 
 
 def _rates(settings: Settings, task: TaskSettings | None) -> Rates:
@@ -135,7 +151,8 @@ def _parts(router: Artifact, model: RouterModel, pairs: pd.DataFrame, prompts: P
         ],
         dtype=float,
     )
-    held_out = pairs.assign(gain=scored)[~fit]
+    drawn = pairs["strong_drawn"] & pairs["small_drawn"]  # what was asked for as interesting is not counted
+    held_out = pairs.assign(gain=scored)[~fit & drawn]
     return Parts(pairs[fit & ~pairs["later"]].reset_index(drop=True), held_out.reset_index(drop=True))
 
 
@@ -144,10 +161,10 @@ def _add_gaps(
 ) -> None:
     """Say what the task has yet to gather."""
     prompts = int(everything.labelled_pairs["prompt_hash"].nunique())
-    if not prompts and not task.checks:
+    if not prompts and not task.checks and not task.judges:
         missing.append(
             "no answer can be labelled, as the task declares no check: add [tasks.NAME.checks.CHECK] with "
-            'its `kind`, and check = "CHECK"'
+            'its `kind`, and check = "CHECK", or a judge, [tasks.NAME.judges.JUDGE] with its `model`'
         )
     if task.small is None:
         missing.append(

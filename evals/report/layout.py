@@ -53,6 +53,14 @@ def decimal(estimate: Estimate) -> str:
     return f"{estimate.value:.3f} [{_end(estimate.low)}, {_end(estimate.high)}]"
 
 
+def signed_decimal(estimate: Estimate, *, n: bool = False) -> str:
+    """A number between -1 and 1 with its interval."""
+    if math.isnan(estimate.value):
+        return "no data" if not estimate.n else "undefined"
+    shown = f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+    return f"{shown} n={estimate.n:,}" if n else shown
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:
     """Lines of a table; the first `left` columns are set left, the others right."""
     cells = [list(header), *(list(row) for row in rows)]

@@ -9,7 +9,9 @@ import pandas as pd
 
 from evals.metrics.intervals import mean_outcome, paired_difference
 from evals.outcomes import Outcomes
+from evals.promotion import JUDGED_BY
 from evals.report.tree import Audit, Promise
+from evals.verdicts import GOOD_FROM
 from stepdown.records import Mode
 
 
@@ -21,15 +23,17 @@ def audit(outcomes: Outcomes, confidence: float) -> Audit:
     """
     requests = outcomes.requests
     explored = requests["explored"] & (requests["mode"] == Mode.ROUTE) & requests["gain"].notna()
-    pairs = outcomes.labelled_pairs
+    pairs = outcomes.drawn_pairs
     rows = pairs[pairs["id"].isin(requests.loc[explored, "id"])]
     strong, small, groups = rows["strong_good"], rows["small_good"], rows["prompt_hash"]
     takes_small = rows["gain"] <= rows["threshold"]
     policy = small.where(takes_small, strong)
-    regret = takes_small & (strong == 1) & (small == 0)
+    regret = takes_small & (strong >= GOOD_FROM) & (small < GOOD_FROM)
+    truly = rows["strong_representative"].astype(bool) & rows["small_representative"].astype(bool)
     return Audit(
         explored=int(explored.sum()),
         audited=len(rows),
+        judged=int((~truly).sum()),
         policy=mean_outcome(policy, groups=groups, confidence=confidence),
         strong=mean_outcome(strong, groups=groups, confidence=confidence),
         difference=paired_difference(policy, strong, confidence, groups=groups),
@@ -51,6 +55,7 @@ def promise(artifact: str, settings: Mapping[str, Any], summary: Mapping[str, An
         coverage=_number(summary, "coverage"),
         threshold=_number(summary, "threshold"),
         reason=str(summary.get("certificate", {}).get("reason", "")),
+        judged_by=tuple(summary.get(JUDGED_BY, ())),
     )
 
 

@@ -4,7 +4,8 @@ Invariant: a bill adds up to the micro-dollar, and a request whose cost is unkno
 it. What strong would have cost for a request that small answered is estimated from pairs, where both
 answered the same request: strong's cost of a prompt token of small's count, and strong's completion
 tokens per completion token of small's (two ratio estimators), or the mean cost of a strong answer where
-tokens or the output price are not known. The interval resamples the pairs by prompt and adds the spread
+tokens or the output price are not known. Where strong is a portfolio, its cost is that of all candidates.
+The interval resamples the pairs by prompt and adds the spread
 of single requests around the estimate.
 """
 
@@ -19,6 +20,7 @@ import pandas as pd
 
 from evals.metrics.intervals import DRAWS, Estimate, Floats, percentile_interval, resampled_weights
 from evals.outcomes import ANSWERING, Outcomes
+from evals.report.offline import Offline
 from evals.report.tree import Bill, Money
 from stepdown.errors import NotEnoughEvidence
 from stepdown.prices import Price
@@ -45,7 +47,13 @@ class _Estimated(NamedTuple):
     method: str
 
 
-def bill(outcomes: Outcomes, history: pd.DataFrame, rates: Rates, confidence: float) -> Bill:
+def bill(
+    outcomes: Outcomes,
+    history: pd.DataFrame,
+    rates: Rates,
+    confidence: float,
+    offline: Offline = Offline(),  # noqa: B008 - immutable
+) -> Bill:
     """The bill of some requests.
 
     Args:
@@ -53,6 +61,7 @@ def bill(outcomes: Outcomes, history: pd.DataFrame, rates: Rates, confidence: fl
         history: All pairs of the task, from which strong's costs are estimated.
         rates: Prices.
         confidence: Of the intervals.
+        offline: What evaluations and trials cost.
 
     Raises:
         NotEnoughEvidence: There are no requests, a model has no price, or too few pairs to estimate from.
@@ -65,14 +74,14 @@ def bill(outcomes: Outcomes, history: pd.DataFrame, rates: Rates, confidence: fl
     _refuse_without_price(decided.calls)
     calls = decided.calls
     unknown = calls[calls["ok"] & calls["cost_usd_micros"].isna()]
-    excluded = set(unknown.loc[unknown["role"].isin(ANSWERING), "request"])
+    excluded = set(unknown.loc[unknown["role"].isin((*ANSWERING, Role.CANDIDATE)), "request"])
     priced = decided.where(~decided.requests["id"].isin(excluded))
-    costs = _costs(priced)
+    costs = _costs(priced, offline)
     rent = _rent(decided.requests, rates.small_usd_per_hour)
     known, small = _answered(priced)
     estimated = _strong_cost(small, history, rates, confidence)
     counterfactual = _plus(estimated.money, known)
-    live = costs["live"]
+    answers = costs["live"] + costs["candidates"]
     spent = sum(costs.values()) + rent
     net = _plus(counterfactual, -spent)
     return Bill(
@@ -82,11 +91,11 @@ def bill(outcomes: Outcomes, history: pd.DataFrame, rates: Rates, confidence: fl
         rent=rent,
         actual=spent,
         counterfactual=counterfactual,
-        gross=_plus(counterfactual, -live),
+        gross=_plus(counterfactual, -answers),
         net=net,
         net_share=_share(net, counterfactual, spent),
         excluded=len(excluded),
-        unpriced=int((~unknown["request"].isin(excluded)).sum()),
+        unpriced=int((~unknown["request"].isin(excluded)).sum()) + offline.unpriced,
         method=estimated.method,
     )
 
@@ -100,21 +109,22 @@ def _refuse_without_price(calls: pd.DataFrame) -> None:
             )
 
 
-def _costs(outcomes: Outcomes) -> dict[str, int]:
+def _costs(outcomes: Outcomes, offline: Offline) -> dict[str, int]:
     calls = outcomes.calls
     explored = calls["request"].isin(outcomes.requests.loc[outcomes.requests["explored"], "id"])
     shadow = calls["role"] == Role.SHADOW
     judge = calls["role"] == Role.JUDGE
     parts = {
         "live": calls["role"] == Role.LIVE,
+        "candidates": calls["role"] == Role.CANDIDATE,
         "shadow": shadow & ~explored,
         "exploration": shadow & explored,
         "escalation": calls["role"] == Role.ESCALATION,
         "judge": judge,
     }
     costs = {name: int(calls.loc[chosen, "cost_usd_micros"].sum()) for name, chosen in parts.items()}
-    costs["judge"] += int(calls["label_cost_usd_micros"].sum())
-    return costs
+    costs["judge"] += int(calls["label_cost_usd_micros"].sum()) + offline.judging
+    return {**costs, "evaluations": offline.evaluations, "trials": offline.trials}
 
 
 def _rent(requests: pd.DataFrame, usd_per_hour: float) -> int:
@@ -125,14 +135,18 @@ def _rent(requests: pd.DataFrame, usd_per_hour: float) -> int:
 def _answered(outcomes: Outcomes) -> tuple[int, pd.DataFrame]:
     """What strong's own answers cost, and the small answers whose cost on strong must be estimated.
 
-    A request that nobody answered costs always-strong what it cost us.
+    A request that nobody answered costs always-strong what it cost us. Strong's own answers include the
+    candidates that were not picked.
     """
+    candidates = outcomes.calls[outcomes.calls["role"] == Role.CANDIDATE]
     calls = outcomes.calls[outcomes.calls["role"].isin(ANSWERING)]
     answers = calls[calls["ok"]].drop_duplicates("request", keep="last")
     unanswered = calls[~calls["request"].isin(answers["request"])]
     strong = answers[answers["tier"] == Tier.STRONG]
     known = int(strong["cost_usd_micros"].sum()) + int(unanswered["cost_usd_micros"].sum())
-    return known, answers[answers["tier"] == Tier.SMALL]
+    small = answers[answers["tier"] == Tier.SMALL]
+    beside = candidates[~candidates["request"].isin(small["request"])]
+    return known + int(beside["cost_usd_micros"].sum()), small
 
 
 def _strong_cost(small: pd.DataFrame, history: pd.DataFrame, rates: Rates, confidence: float) -> _Estimated:

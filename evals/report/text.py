@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
+from evals.report.labels_text import label_sections
 from evals.report.layout import (
     UNKNOWN,
     WIDTH,
@@ -17,7 +18,7 @@ from evals.report.layout import (
     table,
     wrapped_pairs,
 )
-from evals.report.tree import Audit, Bill, Count, Curves, Promise, Report, Served
+from evals.report.tree import Audit, Bill, CallLine, Count, Curves, Promise, Report, Served
 
 
 def render_text(report: Report) -> str:
@@ -31,6 +32,7 @@ def render_text(report: Report) -> str:
         _quality(report),
         _coverage(report),
         _curves(report.curves),
+        *(label_sections(report.labels) if report.labels else []),
         _missing(report),
     ]
     return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
@@ -77,16 +79,33 @@ def _calls(report: Report) -> list[str]:
         )
         for line in report.calls
     ]
-    notes = [
-        f"{sum(line.unpriced for line in report.calls):,} answered calls have no known cost "
-        "(no price or no token count): unknown, not zero."
-        if any(line.unpriced for line in report.calls)
-        else "",
-        "A call is good if all its checks say so. Excluded: "
-        f"{sum(line.unscored for line in report.calls):,} unscored calls and "
-        f"{sum(line.unlabelled for line in report.calls):,} without a label.",
-    ]
-    return ["CALLS", *table(header, rows, left=2), *_paragraphs(notes)]
+    return ["CALLS", *table(header, rows, left=2), *_paragraphs(_call_notes(report.calls))]
+
+
+def _call_notes(lines: Sequence[CallLine]) -> Iterator[str]:
+    unpriced, estimated, judged, unscored, unlabelled = (
+        sum(getattr(line, name) for line in lines)
+        for name in ("unpriced", "estimated", "judged", "unscored", "unlabelled")
+    )
+    if unpriced:
+        yield (
+            f"{unpriced:,} answered calls have no known cost (no price or no token count): unknown, not zero."
+        )
+    if estimated:
+        yield (
+            f"The tokens of {estimated:,} calls, whose answer broke off, are an estimate of four characters "
+            "a token."
+        )
+    yield f"{_whose(judged)} Excluded: {unscored:,} unscored calls and {unlabelled:,} without a label."
+
+
+def _whose(judged: int) -> str:
+    if not judged:
+        return "A call is good if all its checks say so."
+    return (
+        "A call is good as people say, else as all its checks do, else as likely as judges and users make "
+        f"it: so are {judged:,} calls, see LABELLERS."
+    )
 
 
 def _cost(micros: int, unpriced: int, answered: int) -> str:
@@ -101,11 +120,14 @@ def _bill(title: str, bill: Bill | None) -> list[str]:
     rows = [
         ("always strong would have cost", money(bill.counterfactual)),
         ("- live calls", dollars(bill.live)),
+        ("- candidates not picked", dollars(bill.candidates)),
         ("= gross saving", money(bill.gross)),
         ("- shadow calls, to learn", dollars(bill.shadow)),
         ("- exploration", dollars(bill.exploration)),
         ("- escalation", dollars(bill.escalation)),
         ("- judges and labels", dollars(bill.judge)),
+        ("- evaluations", dollars(bill.evaluations)),
+        ("- prompt trials", dollars(bill.trials)),
         ("- rent of the small model", dollars(bill.rent)),
         ("= net saving", money(bill.net)),
         ("  of always strong", net_share(bill)),
@@ -135,6 +157,8 @@ def _quality(report: Report) -> list[str]:
 
 def _promised(promise: Promise) -> list[tuple[str, str]]:
     bound = f"loss <= {100 * promise.epsilon:g}% with confidence {100 * (1 - promise.delta):g}%"
+    if promise.judged_by:
+        bound += f", as judged by {', '.join(promise.judged_by)}"
     held = (
         f"regrets on {promise.regrets:,} of n={promise.n:,} calibration prompts, upper bound "
         f"{100 * promise.upper:.2f}% with confidence {100 * (1 - (promise.spent or promise.delta)):.4g}%, "
@@ -148,8 +172,10 @@ def _promised(promise: Promise) -> list[tuple[str, str]]:
 
 
 def _audited(audit: Audit) -> list[tuple[str, str]]:
+    only_judged = f", {audit.judged:,} of them only judged" if audit.judged else ""
+    labelled = f"{audit.audited:,} of {audit.explored:,} explored requests have both answers labelled"
     return [
-        ("audited", f"{audit.audited:,} of {audit.explored:,} explored requests have both answers labelled"),
+        ("audited", labelled + only_judged),
         ("always strong", percent(audit.strong)),
         ("the policy", percent(audit.policy)),
         ("difference", percent(audit.difference, signed=True)),

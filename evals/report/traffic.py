@@ -76,7 +76,7 @@ def slice_lines(outcomes: Outcomes, confidence: float) -> tuple[SliceLine, ...]:
     requests = outcomes.requests
     if requests["slice"].isna().all():
         return ()
-    in_route, pairs = routed(outcomes).requests, outcomes.labelled_pairs
+    in_route, pairs = routed(outcomes).requests, outcomes.drawn_pairs
     lines = []
     for name, group in requests.groupby(requests["slice"].fillna(UNTAGGED), sort=True):
         of_slice = pairs[pairs["slice"].fillna(UNTAGGED) == name]
@@ -95,8 +95,8 @@ def slice_lines(outcomes: Outcomes, confidence: float) -> tuple[SliceLine, ...]:
 
 
 def labelled_mean(calls: pd.DataFrame, confidence: float) -> Estimate:
-    """Share of good answers among the calls labelled good or bad."""
-    scored = calls.dropna(subset=["good"])
+    """Share of good answers among the calls labelled good or bad, and not because they were interesting."""
+    scored = calls[calls["drawn"]]
     return mean_outcome(scored["good"], groups=scored["prompt_hash"], confidence=confidence)
 
 
@@ -128,4 +128,6 @@ def _call_line(names: Any, group: pd.DataFrame, confidence: float) -> CallLine:
         labelled=int(group["good"].notna().sum()),
         unscored=int((group["verdict"] == Verdict.UNSCORED).sum()),
         unlabelled=int((ok & group["verdict"].isna()).sum()),
+        judged=int((group["drawn"] & ~group["trusted"]).sum()),
+        estimated=int(group["usage_estimated"].sum()),
     )

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from evals.metrics.intervals import Estimate
+from evals.report.labels import Labels
 
 
 class Money(NamedTuple):
@@ -61,6 +62,8 @@ class CallLine:
         labelled: Calls labelled good or bad.
         unscored: Calls that a check failed to label; excluded.
         unlabelled: Answered calls without a label; excluded.
+        judged: Of the labelled, those that only judges or users labelled.
+        estimated: Calls whose tokens are an estimate, as their answer broke off.
     """
 
     model: str
@@ -76,23 +79,29 @@ class CallLine:
     labelled: int
     unscored: int
     unlabelled: int
+    judged: int
+    estimated: int
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
     """What was spent, and what always-strong would have been.
 
-    `counterfactual - live = gross` and `gross - shadow - exploration - escalation - judge - rent = net`,
-    to the micro-dollar. Requests that named their model are not on the bill: nothing was decided there.
+    `counterfactual - live - candidates = gross` and `gross - shadow - exploration - escalation - judge -
+    evaluations - trials - rent = net`, to the micro-dollar. Always-strong pays for candidates too. Requests
+    that named their model are not on the bill: nothing was decided there.
 
     Attributes:
         requests: Requests on the bill.
         answered_small: Those that the small model answered.
         live: Calls whose answer the client waited for.
+        candidates: Answers of strong's portfolio that were not picked.
         shadow: Calls made to learn, outside of exploration.
         exploration: Shadow calls of explored requests. Strong's price for the answer itself is in `live`.
         escalation: Second calls after a small answer was refused.
         judge: Calls of judges, and what labels cost beside calls.
+        evaluations: Answers that evaluations asked for; on the bill of all requests alone, as are trials.
+        trials: Answers that prompt trials asked for.
         rent: Hours from the first to the last request times the small model's `usd_per_hour`.
         actual: The sum of the above.
         counterfactual: What strong would have cost for the same requests.
@@ -105,10 +114,13 @@ class Bill:
     requests: int
     answered_small: int
     live: int
+    candidates: int
     shadow: int
     exploration: int
     escalation: int
     judge: int
+    evaluations: int
+    trials: int
     rent: int
     actual: int
     counterfactual: Money
@@ -127,6 +139,7 @@ class Audit:
     Attributes:
         explored: Explored requests.
         audited: Those with both answers labelled.
+        judged: Of the audited, those with an answer that only judges or users labelled.
         policy: Quality had the policy had its way.
         strong: Quality of always-strong.
         difference: Policy minus always-strong on the same requests.
@@ -136,6 +149,7 @@ class Audit:
 
     explored: int
     audited: int
+    judged: int
     policy: Estimate
     strong: Estimate
     difference: Estimate
@@ -151,6 +165,7 @@ class Promise:
         spent: The part of delta that this router's certificate was given; refits share it.
         upper: Exact upper bound of the regret at the threshold, with confidence 1 - spent.
         n: Calibration prompts.
+        judged_by: Whose word it rests on, where it rests on more than trusted labels.
     """
 
     artifact: str
@@ -163,6 +178,7 @@ class Promise:
     coverage: float | None
     threshold: float | None
     reason: str
+    judged_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +276,7 @@ class Report:
         confidence: Of every interval.
         bill: Of the whole period; `routed_bill` of its requests in mode route.
         coverage: Share of routed requests that small answered.
+        labels: How far labels can be trusted; None where only checks label.
         missing: What could not be said, and what it needs.
         skipped_bodies: Prompts that could not be read from the ledger.
     """
@@ -277,6 +294,7 @@ class Report:
     coverage: Estimate | None
     slices: tuple[SliceLine, ...]
     curves: Curves | None
+    labels: Labels | None
     labelled_pairs: int
     labelled_prompts: int
     skipped_bodies: int

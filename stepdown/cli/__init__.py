@@ -27,6 +27,7 @@ COMMANDS = {
     "label": ("stepdown.cli.evidence", "Label what has no label yet, now and in this process."),
     "judge": ("stepdown.cli.judging", "Have a task's judges judge what is unjudged, now."),
     "judge-audit": ("stepdown.cli.judging", "Measure how easily a judge is talked round."),
+    "labels": ("stepdown.cli.labels", "Say how far each labeller can be trusted, and what contradicts what."),
     "fit": ("stepdown.cli.evidence", "Fit a task's router, now and in this process."),
     "slices": ("stepdown.cli.slicing", "Say which kinds of query there are and which may step down."),
     "eval": ("stepdown.cli.evaluation", "Run models over a suite, compare evaluations, freeze traffic."),

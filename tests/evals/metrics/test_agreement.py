@@ -101,7 +101,8 @@ def test_alpha_is_that_of_the_coincidence_matrix(units: list[tuple[int, int]]) -
 def test_subjects_that_one_person_labelled_say_nothing_of_agreement() -> None:
     assert krippendorff_alpha([2, 0, 1], [2, 2, 1]).n == 2
     assert krippendorff_alpha([1], [1]).n == 0
-    assert krippendorff_alpha([2, 0, 2, 0], [2, 2, 2, 2]).value == 1.0
+    assert krippendorff_alpha([2, 0, 2, 0], [2, 2, 2, 2]) == (1.0, -1.0, 1.0, 4)  # too few to resample
+    assert krippendorff_alpha([2, 0, 1] * 30, [2] * 90).high < 0.8
 
 
 def test_confusion_reads_numbers_as_truth_values() -> None:

@@ -94,9 +94,13 @@ def test_with_two_labellers_and_no_truth_the_worth_is_presumed_and_that_is_said(
     assert set(np.round(list(fused.judged.values()), 6)) <= {0.1, 0.25, 0.5, 0.75, 0.9}
 
 
-def test_truths_of_one_kind_alone_do_not_tell_what_a_judge_is_worth() -> None:
-    votes, truth = simulated(200, {"a": (0.9, 0.9)}, labelled=1.0)
-    assert not fuse(votes, {name: True for name, good in truth.items() if good}).identified
+def test_few_truths_of_one_kind_do_not_tell_what_a_judge_is_worth_and_many_do() -> None:
+    votes, truth = simulated(400, {"a": (0.8, 0.9)}, labelled=1.0, share=0.99)
+    good = {name: True for name, is_good in truth.items() if is_good}
+    assert not fuse(votes, dict(list(good.items())[:20])).identified
+    many = fuse(votes, dict(list(good.items())[:200]))
+    assert many.identified
+    assert min(many.judged.values()) > 0.5  # nearly all are good, whatever a judge says who fails every fifth
 
 
 def test_the_order_of_the_votes_does_not_matter() -> None:

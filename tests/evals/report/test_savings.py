@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from evals.outcomes import Outcomes, read_outcomes
+from evals.report.offline import Offline, offline_costs
 from evals.report.savings import Rates, bill
 from evals.report.tree import Bill
 from stepdown.errors import NotEnoughEvidence
 from stepdown.ledger import Ledger
 from stepdown.prices import Price
-from stepdown.records import Mode, Reason, Role, Tier, Verdict
-from tests.evals.ledgers import Writer
+from stepdown.records import CachedAnswer, Mode, Reason, Role, Tier, Verdict
+from tests.evals.ledgers import START, Writer
 
 STRONG = Price(input=2.0, cached=2.0, output=8.0)
 
@@ -31,9 +33,11 @@ def pairs(writer: Writer, count: int = 10) -> None:
 
 
 def assert_adds_up(found: Bill) -> None:
-    learning = found.shadow + found.exploration + found.escalation + found.judge + found.rent
-    assert found.actual == found.live + learning
-    assert found.gross.value == found.counterfactual.value - found.live
+    asked_for = found.judge + found.evaluations + found.trials
+    learning = found.shadow + found.exploration + found.escalation + asked_for + found.rent
+    answers = found.live + found.candidates
+    assert found.actual == answers + learning
+    assert found.gross.value == found.counterfactual.value - answers
     assert found.net.value == found.gross.value - learning == found.counterfactual.value - found.actual
     assert found.net.high - found.net.low == found.counterfactual.high - found.counterfactual.low
 
@@ -163,3 +167,63 @@ def test_a_failed_small_call_is_paid_by_us_and_not_by_always_strong(ledger: Ledg
     writer.call(request, Tier.STRONG, cost=180)
     found = billed(ledger)
     assert (found.counterfactual.value, found.net.value) == (180, -30)
+
+
+def test_always_strong_pays_for_the_whole_portfolio(ledger: Ledger) -> None:
+    """Two candidates stand beside each answer of strong's, and one of them is dearer than it."""
+    writer = Writer(ledger)
+    for i in range(10):
+        request = writer.pair(f"prompt {i}", True, True, costs=(180, 10), tokens=(10, 20))
+        for cost in (180, 300):
+            writer.call(request, Tier.STRONG, role=Role.CANDIDATE, cost=cost, tokens=(10, 20))
+    writer.routed("small", Tier.SMALL, True, cost=10, tokens=(10, 20))
+    strong = writer.routed("strong", Tier.STRONG, True, cost=180, tokens=(10, 20))
+    writer.call(strong, Tier.STRONG, role=Role.CANDIDATE, cost=200, tokens=(10, 20))
+    writer.call(strong, Tier.STRONG, role=Role.CANDIDATE, cost=None, status=503)
+    found = billed(ledger)
+    assert found.candidates == 10 * 480 + 200
+    assert found.counterfactual.value == 11 * 660 + 380  # the one that small answered would have cost 660
+    assert found.gross.value == 660 - 10
+    assert_adds_up(found)
+
+
+def test_a_candidate_of_unknown_cost_takes_its_request_off_the_bill(ledger: Ledger) -> None:
+    writer = Writer(ledger)
+    pairs(writer)
+    request = writer.routed("strong", Tier.STRONG, True, cost=180)
+    writer.call(request, Tier.STRONG, role=Role.CANDIDATE, cost=None)
+    writer.call(writer.routed("known", Tier.STRONG, True, cost=180), Tier.STRONG, role=Role.CANDIDATE, cost=7)
+    found = billed(ledger)
+    assert (found.excluded, found.candidates) == (1, 7)
+    assert_adds_up(found)
+
+
+def test_evaluations_and_trials_are_on_the_bill_of_their_task_and_period(ledger: Ledger) -> None:
+    writer = Writer(ledger)
+    pairs(writer)
+    asked = [("eval", 5, 0), ("eval", 7, 2), ("trial", 11, 2), ("judge", 13, 2), ("eval", None, 2)]
+    for number, (purpose, cost, hours) in enumerate(asked):
+        ledger.append([cached(str(number), purpose, cost, hours)])
+    ledger.append([cached("other", "eval", 1000, 2, task="other")])
+    everything = offline_costs(ledger, "default")
+    assert everything == Offline(evaluations=12, trials=11, judging=13, unpriced=1)
+    later = offline_costs(ledger, "default", START + timedelta(hours=1))
+    assert (later.evaluations, later.trials) == (7, 11)
+    outcomes = read_outcomes(ledger, "default")
+    found = bill(outcomes, outcomes.pairs, Rates(STRONG), 0.95, everything)
+    assert (found.evaluations, found.trials, found.judge, found.unpriced) == (12, 11, 13, 1)
+    assert found.net.value == found.gross.value - found.shadow - 12 - 11 - 13
+    assert_adds_up(found)
+
+
+def cached(key: str, purpose: str, cost: int | None, hours: int, *, task: str = "default") -> CachedAnswer:
+    return CachedAnswer(
+        key=key,
+        at=START + timedelta(hours=hours),
+        task=task,
+        purpose=purpose,
+        model="gpt",
+        latency_ms=1.0,
+        cost_usd_micros=cost,
+        body="0" * 64,
+    )
