@@ -1,4 +1,4 @@
-"""The report as JSON: the tree as it is, keys in a fixed order, what is undefined as null."""
+"""A report as JSON: the tree as it is, keys in a fixed order, what is undefined as null."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import Any
 
 import msgspec
 
-from evals.report.tree import Report
 
-
-def to_json(report: Report) -> bytes:
-    """The report as indented JSON, ending in a newline; the same report gives the same bytes.
+def to_json(report: object) -> bytes:
+    """A report as indented JSON, ending in a newline; the same report gives the same bytes.
 
     NaN and the infinities, of which JSON has none, become null.
     """

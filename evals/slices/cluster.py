@@ -32,6 +32,7 @@ MIN_SILHOUETTE = 0.2
 HYSTERESIS = 0.1
 ADDS_UNKNOWN, ADDS_SPLIT = 0.003, 0.02
 STARTS = 4
+PROMPTS_EACH = 25  # on average at least: fewer could never be judged
 SCORED = 2_000
 MIN_SIZE, MIN_SIZE_SHARE = 5, 0.005
 
@@ -82,7 +83,9 @@ def _one(directions: Floats) -> Clustering:
 
 def _fresh(directions: Floats, scored: Labels, seed: int) -> Clustering:
     """The best clustering from nothing."""
-    most = min(math.isqrt(len(directions)), len(np.unique(directions, axis=0)))
+    most = min(
+        len(directions) // PROMPTS_EACH, math.isqrt(len(directions)), len(np.unique(directions, axis=0))
+    )
     tried = [_lloyd(directions, scored, k, seed) for k in SIZES if k <= most]
     best = max((c.silhouette for c in tried), default=0.0)
     if best < MIN_SILHOUETTE:
