@@ -94,10 +94,7 @@ def judge_of(settings: Settings, task_name: str, name: str) -> Judge:
     Raises:
         SettingsError: The task, the judge or its model is not declared.
     """
-    if task_name not in settings.tasks:
-        known = ", ".join(settings.tasks) or "none"
-        raise SettingsError(f"task {task_name!r} is not declared; declared: {known}")
-    task: TaskSettings = settings.tasks[task_name]
+    task = _task(settings, task_name)
     if name not in task.judges:
         known = ", ".join(task.judges) or f"none; add [tasks.{task_name}.judges.NAME] with a model"
         raise SettingsError(f"task {task_name!r} has no judge {name!r}; declared: {known}")
@@ -111,5 +108,16 @@ def judge_of(settings: Settings, task_name: str, name: str) -> Judge:
 
 
 def judges_of(settings: Settings, task_name: str) -> list[Judge]:
-    """All judges of a task, in the order of the settings."""
-    return [judge_of(settings, task_name, name) for name in settings.tasks[task_name].judges]
+    """All judges of a task, in the order of the settings.
+
+    Raises:
+        SettingsError: The task or a judge's model is not declared.
+    """
+    return [judge_of(settings, task_name, name) for name in _task(settings, task_name).judges]
+
+
+def _task(settings: Settings, name: str) -> TaskSettings:
+    if name not in settings.tasks:
+        known = ", ".join(settings.tasks) or "none"
+        raise SettingsError(f"task {name!r} is not declared; declared: {known}")
+    return settings.tasks[name]

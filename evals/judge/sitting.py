@@ -8,6 +8,7 @@ judge that fails whatever it is asked ends the sitting.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
@@ -43,6 +44,7 @@ class Sitting:
         self._ledger = ledger
         self._judge = judge
         self._progress = progress
+        self._counting = threading.Lock()
         self._streak = 0
         self._stopped = False
 
@@ -52,8 +54,11 @@ class Sitting:
         Raises:
             LedgerError: The ledger refused a write.
         """
-        if history.failures and self._is_hopeless(history):
+        if self._is_hopeless(history):
             self.settle(item, unscored(f"given up after {len(history.failures)} tries: {history.error}"))
+            return None
+        if not history.may_try(now()):
+            self._count(JudgeCounts(waiting=1))
             return None
         try:
             loaded = load(self._ledger, item)
@@ -64,8 +69,6 @@ class Sitting:
             self.settle(item, IDENTICAL, loaded)
         elif self._is_answered(history):
             self.settle(item, self._ruling(history), loaded)
-        elif not history.may_try(now()):
-            self._count(JudgeCounts(waiting=1))
         else:
             return loaded
         return None
@@ -130,8 +133,10 @@ class Sitting:
         return all(part.name in history.opinions for part in self._judge.parts)
 
     def _is_hopeless(self, history: History) -> bool:
-        first, last = history.failures[0], history.failures[-1]
-        return history.hopeless(answered_between(self._ledger, self._judge.model.model, first, last))
+        if not history.hopeless(answered_meanwhile=True):
+            return False
+        first, last, model = history.failures[0], history.failures[-1], self._judge.model.model
+        return history.hopeless(answered_between(self._ledger, model, first, last))
 
     def _ruling(self, history: History) -> Ruling:
         return rule(self._judge.settings.kind, self._judge.settings.votes, history.opinions)
@@ -165,5 +170,6 @@ class Sitting:
         self._count(JudgeCounts(notes=(f"judge {self._judge.name!r} of task {self._judge.task!r} {what}",)))
 
     def _count(self, more: JudgeCounts) -> None:
-        self.counts += more
-        self._progress(self.counts)
+        with self._counting:  # settling happens in threads
+            self.counts += more
+            self._progress(self.counts)

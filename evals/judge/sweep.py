@@ -111,13 +111,15 @@ def _judge(run: Run, judge: Judge, before: JudgeCounts, progress: Progress) -> J
 
 
 async def _sit(run: Run, judge: Judge, sitting: Sitting) -> None:
-    models = [judge.settings.model]
+    items = candidates(run.ledger, judge)
+    if judge.model.batch and judge.model.url is not None:
+        items = await _through_batches(run, judge, sitting, items)
+    first = next(items, None)
+    if first is None:
+        return
+    models, at_once = [judge.settings.model], run.settings.worker.concurrency
     async with open_asker(run.settings, run.environ, models, upstreams=run.upstreams) as asker:
-        items = candidates(run.ledger, judge)
-        if judge.model.batch and judge.model.url is not None:
-            items = await _through_batches(run, judge, sitting, items)
-        at_once = run.settings.worker.concurrency
-        await sitting.ask(items, asker, at_once=at_once, deadline=run.deadline)
+        await sitting.ask(chain([first], items), asker, at_once=at_once, deadline=run.deadline)
 
 
 async def _through_batches(run: Run, judge: Judge, sitting: Sitting, items: Candidates) -> Candidates:

@@ -32,6 +32,7 @@ from tests.evals.judge.judging import (
 from tests.fakes import FakeModel, error, running
 from tests.traffic import answered
 
+ON_BOTH_DATABASES = True
 IGNORE = ATTACKS[0]
 
 
