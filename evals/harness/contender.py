@@ -65,7 +65,7 @@ def _with_system(messages: list[dict[str, Any]], text: str) -> list[dict[str, An
         return [{"role": "system", "content": text}, *messages]
     if isinstance(content, list):
         return [{**first, "content": [{"type": "text", "text": text}, *content]}, *messages[1:]]
-    return [{**first, "content": f"{text}\n\n{content or ''}".rstrip()}, *messages[1:]]
+    return [{**first, "content": f"{text}\n\n{content}" if content else text}, *messages[1:]]
 
 
 def _with_user(messages: list[dict[str, Any]], template: str) -> list[dict[str, Any]]:

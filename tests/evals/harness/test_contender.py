@@ -37,6 +37,17 @@ def test_a_system_text_comes_before_the_requests_own_in_one_message() -> None:
     assert [part["text"] for part in first["content"]] == ["Be brief.", "Add."]
 
 
+def test_a_trial_asks_as_a_portfolio_does() -> None:
+    import msgspec
+
+    from router.candidates import with_system
+
+    for own in ({"role": "system", "content": "Add.\n "}, {"role": "system", "content": None}, USER):
+        messages = [own, USER]
+        raw = with_system(msgspec.Raw(msgspec.json.encode(messages)), "Be brief.")
+        assert asked(messages, system="Be brief.")["messages"] == msgspec.json.decode(bytes(raw))
+
+
 def test_a_user_text_goes_round_the_last_user_message() -> None:
     answer = {"role": "assistant", "content": "4"}
     messages = asked([USER, answer, {**USER, "content": "{x} + 3?"}], user="Q: {prompt}\nA:")["messages"]
