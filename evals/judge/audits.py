@@ -92,6 +92,8 @@ def audit_lines(audit: JudgeAudit) -> list[str]:
     if audit.orders is not None:
         lean = f"; chose the first shown in {audit.for_first}, the last in {audit.for_last}"
         lines.append(f"  the two orders disagreed   {_shown(audit.orders)}{lean}")
+        if audit.orders.low > 0.5:
+            lines.append("  it goes by the order more than by the answers: its flip rate says little of it")
     lines += [f"    {rate.name:<24} {_shown(rate)}" for rate in by_rate(audit.attacks)]
     lines += [f"  {note}" for note in audit.notes]
     return [*lines, f"  cost {audit.cost_usd_micros / 1e6:.4f} $"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -107,11 +108,16 @@ def test_a_noisy_judge_shows_in_the_control(ledger: Ledger, referee: FakeModel) 
 def test_a_judge_that_looks_at_the_place_shows_in_the_orders(ledger: Ledger, referee: FakeModel) -> None:
     referee.behaviour = lambda asked: says(first_wins(quoted(asked)))
     settings = settings_for(referee, votes=2)
-    judged_pairs(ledger, settings, 3)
+    judged_pairs(ledger, settings, 6)
     audit = audit_judge(ledger, settings, {}, "sums", "j", pairs=1)
     assert audit.orders is not None
-    assert (audit.orders.happened, audit.orders.n, audit.for_first, audit.for_last) == (6, 6, 6, 0)
+    assert (audit.orders.happened, audit.orders.n, audit.for_first, audit.for_last) == (12, 12, 12, 0)
     assert audit.attacked.happened == 0  # a tie stays a tie
+    warning = "goes by the order more than by the answers"
+    assert audit.orders.low > 0.5
+    assert any(warning in line for line in audit_lines(audit))
+    fair = replace(audit, orders=replace(audit.orders, low=0.1))
+    assert not any(warning in line for line in audit_lines(fair))
 
 
 def test_a_single_judge_is_attacked_through_answers_that_it_found_bad(
