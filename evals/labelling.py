@@ -19,10 +19,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, String, and_, func, literal, select, true
 
-from evals.checks import Check, Outcome, Subject, build_check, unscored
+from evals.checks import Check, Outcome, Subject, applied, build_check, unscored
+from evals.checks.outcome import limit_s, reads_prompt
 from evals.time_limit import time_limit
-from router.wire import read_answer
-from stepdown.errors import CheckError
+from router.wire import parse_chat, read_answer
+from stepdown.errors import BadRequest, CheckError, LedgerError
 from stepdown.ids import digest, now
 from stepdown.ledger import Ledger, schema
 from stepdown.records import Label, Role, Verdict
@@ -93,7 +94,7 @@ class Labeller:
 
 def labellers(task: TaskSettings) -> list[Labeller]:
     """The task's declared checks, each with the version of the labels that it makes."""
-    return [_labeller(name, settings) for name, settings in task.checks.items()]
+    return [_labeller(name, settings, task.checks) for name, settings in task.checks.items()]
 
 
 def label_backlog(
@@ -171,16 +172,17 @@ class Backlog:
     at: datetime
     call: str
     body: str
+    asked: str
     prompt_hash: str
     reference: str | None
     answers_at: datetime | None
     labeller: Labeller
 
 
-def _labeller(name: str, settings: Mapping[str, Any]) -> Labeller:
+def _labeller(name: str, settings: Mapping[str, Any], declared: Mapping[str, Mapping[str, Any]]) -> Labeller:
     shape = digest(json.dumps(settings, sort_keys=True, default=str).encode())[:8]
     try:
-        check = build_check(name, settings)
+        check = build_check(name, settings, declared)
     except CheckError as error:
         return Labeller(name, f"broken-{shape}", error)
     return Labeller(name, f"{check.version}-{shape}", check)
@@ -223,6 +225,7 @@ _COLUMNS = (
     _r.c.at,
     _c.c.id,
     _c.c.body,
+    _r.c.body.label("asked"),
     _r.c.prompt_hash,
     _reference().label("reference"),
     _a.c.at.label("answers_at"),
@@ -254,7 +257,8 @@ def _undeclared(ledger: Ledger, task_name: str, task: TaskSettings, limit: int) 
 
 
 def _backlog(row: Row[Any], labeller: Labeller) -> Backlog:
-    return Backlog(row.at, row.id, row.body, row.prompt_hash, row.reference, row.answers_at, labeller)
+    reference = (row.prompt_hash, row.reference, row.answers_at)
+    return Backlog(row.at, row.id, row.body, row.asked, *reference, labeller)
 
 
 def _label(ledger: Ledger, item: Backlog) -> Label:
@@ -276,16 +280,41 @@ def _outcome(ledger: Ledger, item: Backlog) -> Outcome:
     if isinstance(check, CheckError):
         return unscored(str(check))
     try:
-        answer = read_answer(ledger.body(item.body))
-        if not answer.complete and answer.finish_reason is None:
+        subject = _subject(ledger, item, reads_prompt(check))
+        if subject is None:
             return unscored(f"body {item.body} is not a chat completion")
-        if answer.finish_reason == "tool_calls" and not answer.text:
-            return unscored("the answer is a tool call; checks read text")
-        reference = None if item.reference is None else json.loads(item.reference)
-        with time_limit(CHECK_LIMIT_S):
-            return check(Subject(answer.text, reference))
+        with time_limit(limit_s(check, CHECK_LIMIT_S)):
+            return applied(check, subject)
     except Exception as error:  # a check may be anybody's code
         return unscored(f"{type(error).__name__}: {error}")
+
+
+def _subject(ledger: Ledger, item: Backlog, with_prompt: bool) -> Subject | None:
+    """What the check sees of a call; None where its body is no answer."""
+    answer = read_answer(ledger.body(item.body))
+    if not answer.complete and answer.finish_reason is None:
+        return None
+    prompt, schema = _asked(ledger, item.asked) if with_prompt else ("", None)
+    return Subject(
+        text=answer.text,
+        reference=None if item.reference is None else json.loads(item.reference),
+        prompt=prompt,
+        tool_calls=answer.tool_calls,
+        finish_reason=answer.finish_reason,
+        refusal=answer.refusal,
+        schema=schema,
+    )
+
+
+def _asked(ledger: Ledger, body: str) -> tuple[str, Any]:
+    """The text of a request and the JSON Schema that it asks for; nothing where it was not kept."""
+    try:
+        chat = parse_chat(ledger.body(body))
+    except (LedgerError, BadRequest):
+        return "", None
+    wanted = json.loads(bytes(chat.fields.get("response_format") or b"null"))
+    inner = wanted.get("json_schema") if isinstance(wanted, dict) else None
+    return chat.prompt.text, inner.get("schema") if isinstance(inner, dict) else None
 
 
 def _keep(ledger: Ledger, task_name: str, labels: list[tuple[Backlog, Label]]) -> list[Label]:

@@ -157,7 +157,7 @@ def _checks(task: TaskSettings) -> dict[str, Check]:
     built = {}
     for name, settings in task.checks.items():
         try:
-            built[f"{Kind.CHECK}:{name}"] = build_check(name, settings)
+            built[f"{Kind.CHECK}:{name}"] = build_check(name, settings, task.checks)
         except CheckError:
             continue  # its labels say so
     return built

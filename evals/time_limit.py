@@ -15,19 +15,23 @@ from types import FrameType
 from stepdown.errors import CheckError
 
 
+class OutOfTime(CheckError):
+    """The time was up: whoever catches what a check raises has to let this pass."""
+
+
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
     """Interrupt the block when the time is up.
 
     Raises:
-        CheckError: The time was up.
+        OutOfTime: The time was up.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise CheckError(f"no verdict within {seconds:g} s; look for a pattern that backtracks")
+        raise OutOfTime(f"no verdict within {seconds:g} s; look for a pattern that backtracks")
 
     before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, seconds)

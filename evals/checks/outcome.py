@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from router.wire import ToolCall
 from stepdown.records import Verdict
@@ -20,6 +20,7 @@ class Subject:
         tool_calls: The tools that the answer calls, in order.
         finish_reason: Why the model stopped, in OpenAI's words.
         refusal: The model's own words of refusal, where its API sets them apart.
+        schema: The JSON Schema that the request asks the answer to follow, if it does.
     """
 
     text: str
@@ -28,6 +29,7 @@ class Subject:
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: str | None = None
     refusal: str = ""
+    schema: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +47,20 @@ class Outcome:
 
 
 class Check(Protocol):
-    """A program that labels. Its fields are its settings; it does no I/O.
+    """A program that labels. Its fields are its settings; of the subject it knows nothing but its context.
+
+    A check may also have `reads_tools = True`, if it can judge an answer that is nothing but a tool call;
+    `reads_prompt = True`, if it needs the subject's `prompt` or `schema`; and `limit_s`, if an answer may
+    take it longer than other checks.
 
     Raises:
         CheckError: The reference is missing or is not of the check's form.
     """
 
-    version: ClassVar[str]
+    @property
+    def version(self) -> str:
+        """Changes whenever a verdict can change though the settings do not."""
+        ...
 
     @property
     def needs_reference(self) -> bool:
@@ -61,6 +70,39 @@ class Check(Protocol):
     def __call__(self, subject: Subject, /) -> Outcome:
         """Label one answer."""
         ...
+
+
+def reads_tools(check: Check) -> bool:
+    """Whether the check can judge an answer that is nothing but a tool call."""
+    return bool(getattr(check, "reads_tools", False))
+
+
+def reads_prompt(check: Check) -> bool:
+    """Whether the check needs to know what was asked."""
+    return bool(getattr(check, "reads_prompt", False))
+
+
+def limit_s(check: Check, otherwise: float) -> float:
+    """Longest time that one answer may take the check."""
+    return max(otherwise, float(getattr(check, "limit_s", 0.0)))
+
+
+def applied(check: Check, subject: Subject) -> Outcome:
+    """The check's outcome, or unscored where the check is none for such an answer or returns none.
+
+    Raises:
+        Exception: Whatever the check raises.
+    """
+    only_tools = not subject.text and (subject.tool_calls or subject.finish_reason == "tool_calls")
+    if only_tools and not reads_tools(check):
+        return unscored("the answer is a tool call; this check reads text")
+    outcome: Any = check(subject)
+    if not isinstance(outcome, Outcome):
+        return unscored(f"the check returned {outcome!r:.100}, which is no outcome")
+    fitting = outcome.score is None or 0 <= outcome.score <= 1
+    if not fitting or (outcome.score is None) != (outcome.verdict is Verdict.UNSCORED):
+        return unscored(f"the check gave score {outcome.score!r} with verdict {outcome.verdict}")
+    return outcome
 
 
 EVIDENCE_CHARS = 500

@@ -1,25 +1,26 @@
-"""Checks of structured answers: JSON, and SQL by what it returns."""
+"""Check of an answer in JSON, field by field."""
 
 from __future__ import annotations
 
 import json
-import math
-import re
-import sqlite3
-from collections import Counter
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 import msgspec
 
+from evals.checks.equality import Equality, Path, Tolerance, parse_path, parse_tolerance, values_at
 from evals.checks.outcome import Outcome, Subject, graded, judged
 from evals.checks.text import unfenced
 from stepdown.errors import CheckError
 
-# What SQLite's driver raises for text that is not one query: ValueError for a null or half a character.
-UNUSABLE = (sqlite3.Error, sqlite3.Warning, ValueError)
 
+def reference_json(subject: Subject) -> Any:
+    """The reference, read where it is text.
 
-def _reference_json(subject: Subject) -> Any:
+    Raises:
+        CheckError: It is text and not JSON.
+    """
     reference = subject.reference
     if not isinstance(reference, str):
         return reference
@@ -29,23 +30,31 @@ def _reference_json(subject: Subject) -> Any:
         raise CheckError(f"reference {reference[:200]!r} is not JSON: {error}") from error
 
 
-def _answered_json(text: str) -> Any:
+def answered_json(text: str) -> Any:
+    """The answer's JSON, in a code fence or not.
+
+    Raises:
+        ValueError: There is none.
+        RecursionError: It is too deep.
+    """
     try:
         return json.loads(text)
     except ValueError:
         return json.loads(unfenced(text))
 
 
-class Json(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Json(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """The answer is valid JSON and, where there is a reference object, its fields are equal.
 
     The score is the share of the reference's fields that are right; the verdict is good only where
-    all are.
+    all are. Fields, tolerances and lists are named by paths: `total`, `buyer.name`, `items[].price`.
 
     Attributes:
         fields: Fields to compare; None compares all of the reference and allows no other field.
         ignore_case: Compare strings without regard to case.
         tolerance: Largest relative difference between numbers that still counts as equal.
+        tolerances: The same for numbers at a path: a number is an absolute difference, `"1%"` a relative.
+        unordered: True where the order of lists does not count, or the paths of those where it does not.
         required: Fields that must be present where there is no reference.
     """
 
@@ -53,7 +62,16 @@ class Json(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     fields: tuple[str, ...] | None = None
     ignore_case: bool = True
     tolerance: float = 0.0
+    tolerances: Mapping[str, float | str] = msgspec.field(default_factory=dict)
+    unordered: bool | tuple[str, ...] = False
     required: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.tolerance < 0:
+            raise ValueError(f"tolerance {self.tolerance!r} must not be negative")
+        self._equality  # noqa: B018 - its paths are read now, so that a wrong one is refused now
+        for name in (*(self.fields or ()), *self.required):
+            parse_path(name)
 
     @property
     def needs_reference(self) -> bool:
@@ -63,127 +81,56 @@ class Json(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def __call__(self, subject: Subject, /) -> Outcome:
         """Label one answer."""
         try:
-            got = _answered_json(subject.text)
+            got = answered_json(subject.text)
         except (ValueError, RecursionError) as error:
             return judged(False, f"not JSON: {error}")
-        wanted = _reference_json(subject)
+        wanted = reference_json(subject)
         if wanted is None:
-            missing = [f for f in self.required if not isinstance(got, dict) or f not in got]
+            missing = [name for name in self.required if not _found(got, name)]
             return judged(not missing, f"valid JSON, missing fields {missing!r}")
         if not isinstance(wanted, dict):
-            return judged(self._equal(got, wanted), f"got {got!r}, wanted {wanted!r}")
+            return judged(self._equality.equal(got, wanted), f"got {got!r}, wanted {wanted!r}")
         return self._compared(got, wanted)
 
     def _compared(self, got: Any, wanted: dict[str, Any]) -> Outcome:
         if not isinstance(got, dict):
             return judged(False, f"got {type(got).__name__}, wanted an object")
-        names = self.fields if self.fields is not None else tuple(wanted)
-        if unknown := set(names) - set(wanted):
-            raise CheckError(f"reference has no field {sorted(unknown)!r}; it has {', '.join(wanted)}")
-        wrong = [n for n in names if n not in got or not self._equal(got[n], wanted[n])]
-        if self.fields is None:
-            wrong += sorted(set(got) - set(wanted))
-        score = max(0.0, 1 - len(wrong) / len(names)) if names else float(not wrong)
-        return graded(score, f"wrong fields {wrong!r}" if wrong else "all fields equal")
+        if self.fields is not None:
+            return self._by_path(got, wanted, self.fields)
+        wrong = [n for n in wanted if n not in got or not self._equality.equal(got[n], wanted[n], (n,))]
+        return _share(wrong + sorted(set(got) - set(wanted)), len(wanted))
 
-    def _equal(self, got: Any, wanted: Any) -> bool:
-        if isinstance(wanted, bool) or isinstance(got, bool):
-            return got is wanted
-        if isinstance(wanted, int | float) and isinstance(got, int | float):
-            return got == wanted or _close(got, wanted, self.tolerance)
-        if isinstance(wanted, str) and isinstance(got, str) and self.ignore_case:
-            return got.strip().casefold() == wanted.strip().casefold()
-        if isinstance(wanted, list) and isinstance(got, list):
-            return len(got) == len(wanted) and all(map(self._equal, got, wanted))
-        if isinstance(wanted, dict) and isinstance(got, dict):
-            return got.keys() == wanted.keys() and all(self._equal(got[k], wanted[k]) for k in wanted)
-        return bool(got == wanted)
+    def _by_path(self, got: dict[str, Any], wanted: dict[str, Any], fields: tuple[str, ...]) -> Outcome:
+        found = {name: _found(wanted, name) for name in fields}
+        if unknown := [name for name in fields if not found[name]]:
+            raise CheckError(f"reference has no field {unknown!r}; it has {', '.join(wanted)}")
+        wrong = [name for name in fields if not self._same(_found(got, name), found[name])]
+        return _share(wrong, len(fields))
 
+    def _same(self, got: list[tuple[Path, Any]], wanted: list[tuple[Path, Any]]) -> bool:
+        return len(got) == len(wanted) and all(
+            path == at and self._equality.equal(value, right, at)
+            for (path, value), (at, right) in zip(got, wanted, strict=True)
+        )
 
-def _close(got: float, wanted: float, tolerance: float) -> bool:
-    try:
-        return math.isclose(got, wanted, rel_tol=tolerance, abs_tol=1e-9)
-    except OverflowError:  # an integer beyond all floats
-        return False
-
-
-class SqlReference(msgspec.Struct, frozen=True):
-    """Reference of the `sql` check: statements that make the database, and a right query."""
-
-    setup: str
-    query: str
+    @cached_property
+    def _equality(self) -> Equality:
+        unordered = self.unordered
+        return Equality(
+            self.ignore_case,
+            Tolerance(relative=self.tolerance),
+            {parse_path(path): parse_tolerance(value) for path, value in self.tolerances.items()},
+            unordered if isinstance(unordered, bool) else tuple(map(parse_path, unordered)),
+        )
 
 
-class Sql(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The answered query returns what the reference query returns, on a database in memory.
-
-    The query runs under SQLite's authorizer, which allows reading tables and calling functions and
-    nothing else (no ATTACH, no PRAGMA, no writes, no extensions), with a limit on its steps. The
-    reference comes from outside too: its setup may write to its own database and to nothing else. Rows
-    must come in order where the reference query ends in an ORDER BY of its own.
-
-    Attributes:
-        max_steps: Virtual-machine instructions after which a query is stopped.
-        max_rows: Rows after which a result is cut, which is a wrong answer.
-    """
-
-    version: ClassVar[str] = "1"
-    max_steps: int = 2_000_000
-    max_rows: int = 10_000
-
-    @property
-    def needs_reference(self) -> bool:
-        """Whether the check can say nothing without a reference."""
-        return True
-
-    def __call__(self, subject: Subject, /) -> Outcome:
-        """Label one answer."""
-        try:
-            reference = msgspec.convert(_reference_json(subject), SqlReference)
-            wanted = self._rows(reference.setup, reference.query)
-        except (msgspec.ValidationError, *UNUSABLE) as error:
-            raise CheckError(f"reference is not {{setup, query}} that SQLite can run: {error}") from error
-        try:
-            got = self._rows(reference.setup, unfenced(subject.text))
-        except UNUSABLE as error:
-            return judged(False, f"query failed: {error}")
-        if _ordered(reference.query):
-            return judged(got == wanted, f"{len(got)} rows, wanted {len(wanted)} in order")
-        return judged(Counter(got) == Counter(wanted), f"{len(got)} rows, wanted {len(wanted)}")
-
-    def _rows(self, setup: str, query: str) -> list[tuple[Any, ...]]:
-        connection = sqlite3.connect(":memory:")
-        try:
-            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1_000_000)
-            connection.set_progress_handler(lambda: 1, self.max_steps)
-            connection.set_authorizer(_own_database)
-            connection.executescript(setup)
-            connection.set_authorizer(_read_only)
-            cursor = connection.execute(query)
-            if cursor.description is None:
-                raise sqlite3.ProgrammingError("it is no query")
-            rows = cursor.fetchmany(self.max_rows + 1)
-        finally:
-            connection.close()
-        if len(rows) > self.max_rows:
-            raise sqlite3.OperationalError(f"more than {self.max_rows} rows")
-        return rows
+def _found(value: Any, name: str) -> list[tuple[Path, Any]]:
+    """The values under a name: one field of that name as it stands, or else what it names as a path."""
+    if isinstance(value, dict) and name in value:
+        return [((name,), value[name])]
+    return list(values_at(value, parse_path(name)))
 
 
-def _ordered(query: str) -> bool:
-    """Whether a query has an ORDER BY outside of all parentheses."""
-    outer, depth = [], 0
-    for character in query:
-        depth += (character == "(") - (character == ")")
-        outer.append(character if depth == 0 else " ")
-    return re.search(r"(?i)\border\s+by\b", "".join(outer)) is not None
-
-
-def _own_database(action: int, *_: Any) -> int:
-    outside = {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_PRAGMA}
-    return sqlite3.SQLITE_DENY if action in outside else sqlite3.SQLITE_OK
-
-
-def _read_only(action: int, *_: Any) -> int:
-    allowed = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
-    return sqlite3.SQLITE_OK if action in allowed else sqlite3.SQLITE_DENY
+def _share(wrong: list[str], fields: int) -> Outcome:
+    score = max(0.0, 1 - len(wrong) / fields) if fields else float(not wrong)
+    return graded(score, f"wrong fields {wrong!r}" if wrong else "all fields equal")

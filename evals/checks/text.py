@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -31,20 +32,45 @@ def reference_text(subject: Subject) -> str:
     return str(subject.reference)
 
 
+# Characters that look alike and mean the same: quotation marks, apostrophes, dashes, the ellipsis.
+ALIKE = {
+    **dict.fromkeys(map(ord, "\u2018\u2019\u201a\u201b\u2032\u00b4\u02bc"), "'"),
+    **dict.fromkeys(map(ord, "\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb"), '"'),
+    **dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"), "-"),
+}
+ARTICLES = {
+    "en": "a an the",
+    "de": "der die das den dem des ein eine einen einem einer eines",
+    "fr": "le la les l' un une des du",
+    "es": "el la los las un una unos unas",
+    "it": "il lo la i gli le l' un uno una un'",
+    "pt": "o a os as um uma uns umas",
+    "nl": "de het een",
+}
+
+
 class Exact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The answer equals the reference, after the normalisation that the settings ask for.
+
+    Always: Unicode's compatibility forms (NFKC) are one, invisible characters (soft hyphens, zero-width
+    ones, marks of direction) are dropped, and quotation marks and dashes of all shapes are plain ones. A
+    reference may be a list: any of its texts is right.
 
     Attributes:
         ignore_case: Compare without regard to case (Unicode case folding).
         ignore_punctuation: Drop every punctuation character first.
         ignore_space: Drop all white space; otherwise runs of it become one blank.
+        ignore_accents: Compare letters without their accents.
+        ignore_articles: Drop the articles of this language (`en`, `de`, `fr`, `es`, `it`, `pt`, `nl`).
         strip: Characters to strip from both ends of both texts.
     """
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     ignore_case: bool = True
     ignore_punctuation: bool = False
     ignore_space: bool = False
+    ignore_accents: bool = False
+    ignore_articles: Literal["en", "de", "fr", "es", "it", "pt", "nl"] | None = None
     strip: str = " \t\r\n`'\".*"
 
     @property
@@ -54,16 +80,40 @@ class Exact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def __call__(self, subject: Subject, /) -> Outcome:
         """Label one answer."""
-        got, wanted = self._normal(unfenced(subject.text)), self._normal(reference_text(subject))
-        return judged(got == wanted, f"got {got!r}, wanted {wanted!r}")
+        wanted = [self._normal(text) for text in _accepted(subject)]
+        got = self._normal(unfenced(subject.text))
+        return judged(got in wanted, f"got {got!r}, wanted {' or '.join(map(repr, wanted))}")
 
     def _normal(self, text: str) -> str:
-        text = unicodedata.normalize("NFKC", text).strip(self.strip)
+        text = unicodedata.normalize("NFKC", text).translate(ALIKE)
+        text = "".join(c for c in text if unicodedata.category(c) != "Cf").strip(self.strip)
         if self.ignore_case:
-            text = text.casefold()
+            text = unicodedata.normalize("NFKC", text.casefold())
+        if self.ignore_accents:
+            text = _without(text, "M")
+        if self.ignore_articles:
+            text = self._without_articles(text)
         if self.ignore_punctuation:
-            text = "".join(c for c in text if not unicodedata.category(c).startswith("P"))
+            text = _without(text, "P")
         return re.sub(r"\s+", "" if self.ignore_space else " ", text).strip()
+
+    def _without_articles(self, text: str) -> str:
+        articles = ARTICLES[self.ignore_articles or "en"].split()
+        forms = "|".join(re.escape(a) if a.endswith("'") else rf"{a}\b" for a in articles)
+        return re.sub(rf"(?<!\w)(?:{forms})", " ", text, flags=re.IGNORECASE)
+
+
+def _without(text: str, category: str) -> str:
+    """The text without the characters of a Unicode category; accents are characters when taken apart."""
+    apart = unicodedata.normalize("NFD", text) if category == "M" else text
+    kept = "".join(c for c in apart if not unicodedata.category(c).startswith(category))
+    return unicodedata.normalize("NFC", kept) if category == "M" else kept
+
+
+def _accepted(subject: Subject) -> list[str]:
+    if isinstance(subject.reference, list) and subject.reference:
+        return [reference_text(replace(subject, reference=one)) for one in subject.reference]
+    return [reference_text(subject)]
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from evals.checks import Subject, build_check
+from evals.checks import Check, Subject, applied, build_checks
 from evals.metrics.baselines import knn_scores, prompt_length_scores, random_scores, slice_mean_scores
 from evals.metrics.intervals import Estimate, Floats, mean_outcome, paired_difference, proportion
 from evals.metrics.pgr import bootstrap_curve, curve_apgr
@@ -80,7 +80,7 @@ def split(pairs: Sequence[RecordedPair], held_out: float) -> tuple[list[Recorded
 
 def outcomes(pairs: Sequence[RecordedPair], task: TaskSettings) -> Outcomes:
     """Label both answers of every pair with the task's checks."""
-    checks = {name: build_check(name, settings) for name, settings in task.checks.items()}
+    checks = build_checks(task.checks)
     verdicts = [
         [_verdict(checks, pair.check or task.check, pair, tier) for tier in (Tier.STRONG, Tier.SMALL)]
         for pair in pairs
@@ -94,14 +94,13 @@ def outcomes(pairs: Sequence[RecordedPair], task: TaskSettings) -> Outcomes:
     )
 
 
-def _verdict(checks: Mapping[str, Any], name: str | None, pair: RecordedPair, tier: Tier) -> Verdict:
+def _verdict(checks: Mapping[str, Check], name: str | None, pair: RecordedPair, tier: Tier) -> Verdict:
     if name is None or name not in checks:
         return Verdict.UNSCORED
     try:
-        verdict: Verdict = checks[name](Subject(pair.answers[tier].text, pair.reference)).verdict
+        return applied(checks[name], Subject(pair.answers[tier].text, pair.reference)).verdict
     except CheckError:
         return Verdict.UNSCORED
-    return verdict
 
 
 def evaluate(router: Router, learned: Outcomes, held: Outcomes, *, confidence: float = 0.95) -> HeldOut:

@@ -45,7 +45,7 @@ def test_much_input_that_is_not_read_holds_nothing_up() -> None:
         ("import time; time.sleep(60)", Limits(wall_s=1), "no end within 1 s"),
         (
             "while True: print('x' * 999)",
-            {"output_bytes": 5000, "wall_s": 60},
+            Limits(output_bytes=5000, wall_s=60),
             "more than 5000 bytes of output",
         ),
     ],
