@@ -33,10 +33,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the candidates answer, as a stage sees it."""
+    """What the candidates answer, as a stage sees it.
+
+    Attributes:
+        response_format: The request's own, as JSON text.
+    """
 
     prompt: Prompt
     hints: Hints
+    response_format: bytes = b"null"
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,7 +192,8 @@ class Portfolio:
             contest.judging.append(attempt)
             return await self._judged(attempt, fields, key_of)
 
-        picked = await pick(self._stages, Question(chat.prompt, chat.hints), better, ask, self._stage_failed)
+        question = Question(chat.prompt, chat.hints, bytes(chat.fields.get("response_format") or b"null"))
+        picked = await pick(self._stages, question, better, ask, self._stage_failed)
         contest.settle(contest.entries[picked.number], picked.by)
 
     async def _judged(self, attempt: Attempt, fields: Mapping[str, Any], key_of: KeyOf) -> Answer | None:

@@ -16,7 +16,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from evals.checks import Check, Subject, build_check
+from evals.checks import Check, Subject, applied, build_check
+from evals.checks.outcome import limit_s
 from evals.picking.answered import answered
 from evals.time_limit import time_limit
 from router.wire import ToolCall
@@ -39,16 +40,20 @@ class Examination(msgspec.Struct, frozen=True):
     """Which check is to look at which answers.
 
     Attributes:
-        settings: Of the check, its kind among them.
+        name: Of the check.
+        declared: The settings of all of the task's checks by name, since one may be made of others.
         reference: JSON text, or None where there is none.
         prompt: All text of the request.
+        answers: What is examined.
+        schema: The JSON Schema that the request asks answers to follow, if it does.
     """
 
     name: str
-    settings: dict[str, Any]
+    declared: dict[str, dict[str, Any]]
     reference: str | None
     prompt: str
     answers: tuple[Said, ...]
+    schema: Any = None
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -70,7 +75,7 @@ _examinations = msgspec.json.Decoder(Examination)
 def examine(examination: Examination) -> list[Finding]:
     """What the check says of each answer."""
     try:
-        check = build_check(examination.name, examination.settings)
+        check = build_check(examination.name, examination.declared[examination.name], examination.declared)
     except CheckError as error:
         print(f"stepdown: nothing is picked by check {examination.name!r}: {error}", file=sys.stderr)
         return [Finding(Verdict.UNSCORED, None) for _ in examination.answers]
@@ -79,7 +84,7 @@ def examine(examination: Examination) -> list[Finding]:
 
 def _finding(check: Check, examination: Examination, said: Said) -> Finding:
     try:
-        with time_limit(LIMIT_S):
+        with time_limit(limit_s(check, LIMIT_S)):
             return Finding(_verdict(check, examination, said), _key(check, said))
     except Exception:  # a check may be anybody's code; that it cannot say is its finding
         return Finding(Verdict.UNSCORED, None)
@@ -90,9 +95,15 @@ def _verdict(check: Check, examination: Examination, said: Said) -> str:
         return Verdict.UNSCORED
     reference = None if examination.reference is None else json.loads(examination.reference)
     subject = Subject(
-        said.text, reference, examination.prompt, said.tool_calls, said.finish_reason, said.refusal
+        text=said.text,
+        reference=reference,
+        prompt=examination.prompt,
+        tool_calls=said.tool_calls,
+        finish_reason=said.finish_reason,
+        refusal=said.refusal,
+        schema=examination.schema,
     )
-    return check(subject).verdict
+    return applied(check, subject).verdict
 
 
 def _key(check: Check, said: Said) -> str | None:

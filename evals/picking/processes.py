@@ -15,10 +15,10 @@ from contextlib import suppress
 
 import msgspec
 
-from evals.picking.examination import LIMIT_S, Examination, Finding, findings
+from evals.picking.examination import Examination, Finding, findings
 
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
-GRACE_S = 10.0  # to start in, and for a check that does not heed the limit that its process sets
+LIMIT_S = 50.0  # for all answers, and a start; each has a limit of its own, which a check may not heed
 PROCESSES = 4
 LONGEST_LINE_BYTES = 1 << 20
 
@@ -29,8 +29,7 @@ class Examiners:
     Args:
         environ: The serving process's environment, of which little is passed on.
         processes: Most of them at once; an examination that finds none free waits.
-        limit_s: Longest time for one answer.
-        grace_s: Longest time beside that.
+        limit_s: Longest time for one examination.
     """
 
     def __init__(
@@ -39,11 +38,9 @@ class Examiners:
         *,
         processes: int = PROCESSES,
         limit_s: float = LIMIT_S,
-        grace_s: float = GRACE_S,
     ) -> None:
         self._environ = {name: environ[name] for name in PASSED_ON if name in environ}
         self._limit_s = limit_s
-        self._grace_s = grace_s
         self._places = asyncio.Semaphore(processes)
         self._idle: list[asyncio.subprocess.Process] = []
 
@@ -58,7 +55,7 @@ class Examiners:
         async with self._places:
             process = await self._process()
             try:
-                async with asyncio.timeout(self._grace_s + self._limit_s * len(examination.answers)):
+                async with asyncio.timeout(self._limit_s):
                     found = await _ask(process, line)
             except BaseException:  # what it says later would be the answer to another question
                 await _kill(process)
@@ -71,19 +68,28 @@ class Examiners:
             process = self._idle.pop()
             if process.returncode is None:
                 return process
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "evals.picking.examination"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=self._environ,
-            start_new_session=True,
-            limit=LONGEST_LINE_BYTES,
-        )
+        starting = asyncio.ensure_future(_start(self._environ))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:  # asyncio may wait for ever where it is the start that is cancelled
+            await _kill(await starting)
+            raise
 
     async def close(self) -> None:
         """End the processes; closing twice changes nothing."""
         while self._idle:
             await _kill(self._idle.pop())
+
+
+async def _start(environ: Mapping[str, str]) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "evals.picking.examination"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env=environ,
+        start_new_session=True,
+        limit=LONGEST_LINE_BYTES,
+    )
 
 
 async def _ask(process: asyncio.subprocess.Process, line: bytes) -> list[Finding]:

@@ -7,6 +7,9 @@ check cannot score is neither preferred to a good answer nor dropped for a bad o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 
 from evals.judge.judges import judge_of
 from evals.picking.examination import Examination, Finding, Said
@@ -107,4 +110,11 @@ def examination_of(
     said = tuple(
         Said(c.answer.text, c.answer.tool_calls, c.answer.finish_reason, c.answer.refusal) for c in candidates
     )
-    return Examination(name, dict(task.checks[name]), question.hints.reference, question.prompt.text, said)
+    asked = question.prompt.text, said, _schema(question.response_format)
+    return Examination(name, task.checks, question.hints.reference, *asked)
+
+
+def _schema(response_format: bytes) -> Any:
+    """The JSON Schema that a request asks for."""
+    inner = (msgspec.json.decode(response_format) or {}).get("json_schema")
+    return inner.get("schema") if isinstance(inner, dict) else None

@@ -51,3 +51,12 @@ def test_answers_that_do_not(kind: str | None, one: str, other: str) -> None:
 )
 def test_what_answers_nothing_has_no_vote(kind: str | None, text: str) -> None:
     assert key(text, kind) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "same"), [("3,200 m", "It is 3.2 km."), ("$5", "5 USD"), ("90 min", "1.5 hours")]
+)
+def test_numbers_with_units_are_compared_as_what_they_measure(one: str, same: str) -> None:
+    assert key(one, "number", units=True) == key(same, "number", units=True) is not None
+    assert key("3.2 kg", "number", units=True) != key("3.2 km", "number", units=True)
+    assert key("3.2", "number", unit="km") == key("3200 m", "number", unit="km")

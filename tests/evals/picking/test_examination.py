@@ -8,11 +8,12 @@ import pytest
 
 from evals.picking import examination
 from evals.picking.examination import Examination, Said, examine
+from router.wire import ToolCall
 
 
 def verdicts(*texts: str, reference: str | None = "42", **settings: Any) -> list[str]:
     found = examine(
-        Examination("c", {"kind": "number", **settings}, reference, "asked", tuple(map(Said, texts)))
+        Examination("c", {"c": {"kind": "number", **settings}}, reference, "asked", tuple(map(Said, texts)))
     )
     return [finding.verdict for finding in found]
 
@@ -22,7 +23,9 @@ def test_each_answer_has_its_verdict() -> None:
 
 
 def test_without_the_reference_that_a_check_needs_nothing_is_scored_but_answers_can_be_compared() -> None:
-    found = examine(Examination("c", {"kind": "number"}, None, "", (Said("42"), Said("is 42.0"), Said("7"))))
+    found = examine(
+        Examination("c", {"c": {"kind": "number"}}, None, "", (Said("42"), Said("is 42.0"), Said("7")))
+    )
     assert [finding.verdict for finding in found] == ["unscored"] * 3
     assert found[0].key == found[1].key != found[2].key
 
@@ -49,3 +52,30 @@ def test_a_pattern_that_backtracks_for_ever_spoils_one_finding_only(monkeypatch:
         "unscored",
         "good",
     ]
+
+
+def test_a_check_may_be_made_of_the_tasks_others() -> None:
+    declared: dict[str, dict[str, Any]] = {
+        "right": {"kind": "number"},
+        "short": {"kind": "regex", "pattern": "^.{0,9}$"},
+        "both": {"kind": "all", "of": ["right", "short"]},
+    }
+    said = (Said("42"), Said("It is surely 42"), Said("7"), Said("42.0"))
+    found = examine(Examination("both", declared, "42", "", said))
+    assert [finding.verdict for finding in found] == ["good", "bad", "bad", "good"]
+    assert found[0].key == found[3].key != found[2].key
+
+
+def test_the_schema_that_the_request_asks_for_is_known() -> None:
+    declared = {"shaped": {"kind": "schema"}}
+    said = (Said('{"a": 1}'), Said('{"a": "x"}'))
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    found = examine(Examination("shaped", declared, None, "", said, schema))
+    assert [finding.verdict for finding in found] == ["good", "bad"]
+
+
+def test_a_tool_call_is_nothing_that_a_check_of_text_can_score() -> None:
+    found = examine(
+        Examination("c", {"c": {"kind": "number"}}, "42", "", (Said("", (ToolCall("f", "{}"),)), Said("42")))
+    )
+    assert [finding.verdict for finding in found] == ["unscored", "good"]

@@ -20,12 +20,12 @@ from tests.processes import wait_until
 
 FORTY_TWO = Examination(
     "c",
-    {"kind": "number"},
+    {"c": {"kind": "number"}},
     "42",
     "asked",
     (Said("It is 42", (ToolCall("f", "{}"),), "stop", "no"), Said("7")),
 )
-HOSTILE = Examination("c", {"kind": "regex"}, '"(a+)+$"', "", (Said("a" * 40 + "b"),))
+HOSTILE = Examination("c", {"c": {"kind": "regex"}}, '"(a+)+$"', "", (Said("a" * 40 + "b"),))
 
 
 @asynccontextmanager
@@ -60,7 +60,7 @@ async def test_many_at_once_share_a_few_processes() -> None:
 
 
 async def test_one_that_is_late_is_killed_and_replaced() -> None:
-    async with examiners(limit_s=0, grace_s=1.5) as made:
+    async with examiners(limit_s=1.5) as made:
         await verdicts(made)
         late = process_of(made)
         with pytest.raises(TimeoutError):
@@ -78,6 +78,17 @@ async def test_an_asker_that_goes_leaves_no_answer_to_the_next() -> None:
         with pytest.raises(asyncio.CancelledError):
             await asking
         assert await verdicts(made) == ["good", "bad"]
+
+
+async def test_askers_that_go_while_processes_start_leave_none_behind() -> None:
+    async with examiners(processes=2) as made:
+        asking = [asyncio.create_task(made.examine(FORTY_TWO)) for _ in range(6)]
+        for pause_s in (0.0, 0.001, 0.002, 0.005, 0.01, 0.02):
+            await asyncio.sleep(pause_s)
+            asking.pop().cancel()
+        async with asyncio.timeout(20):
+            assert await verdicts(made) == ["good", "bad"]
+            await asyncio.gather(*asking, return_exceptions=True)
 
 
 async def test_one_that_died_is_replaced() -> None:
