@@ -191,8 +191,15 @@ def test_audit_requests_labelled_by_hand_certify(ledger: Ledger) -> None:
     assert "judged" not in done.step.reason
     certificate = done.step.evidence["certificate"]
     assert 0 < certificate["n"] < 0.6 * 100
-    chosen = msgspec.structs.replace(JUDGED, audit_share=0.0)  # the same labels, had they been asked for
-    assert refit(ledger, "sums", chosen).router is None
+
+
+def test_peoples_labels_of_requests_outside_the_audit_sample_certify_nothing(ledger: Ledger) -> None:
+    judge_pairs(ledger, 200, by_hand=100)
+    refit(ledger, "sums", msgspec.structs.replace(JUDGED, audit_share=0.0))
+    newest = Registry(ledger).newest("router", "sums")
+    assert newest is not None
+    assert newest.summary["certificate"]["n"] == 0
+    assert newest.settings["certifiable"] == 0
 
 
 def test_new_trusted_labels_of_old_pairs_are_a_reason_to_fit_again(ledger: Ledger) -> None:
