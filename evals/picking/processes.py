@@ -68,28 +68,19 @@ class Examiners:
             process = self._idle.pop()
             if process.returncode is None:
                 return process
-        starting = asyncio.ensure_future(_start(self._environ))
-        try:
-            return await asyncio.shield(starting)
-        except asyncio.CancelledError:  # asyncio may wait for ever where it is the start that is cancelled
-            await _kill(await starting)
-            raise
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "evals.picking.examination"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=self._environ,
+            start_new_session=True,
+            limit=LONGEST_LINE_BYTES,
+        )
 
     async def close(self) -> None:
         """End the processes; closing twice changes nothing."""
         while self._idle:
             await _kill(self._idle.pop())
-
-
-async def _start(environ: Mapping[str, str]) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "evals.picking.examination"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        env=environ,
-        start_new_session=True,
-        limit=LONGEST_LINE_BYTES,
-    )
 
 
 async def _ask(process: asyncio.subprocess.Process, line: bytes) -> list[Finding]:
