@@ -11,4 +11,4 @@ import os
 from stepdown.settings import load_settings
 from workers.factory import create_celery
 
-app = create_celery(load_settings(os.environ.get("STEPDOWN_SETTINGS")))
+app = create_celery(load_settings(os.environ.get("STEPDOWN_SETTINGS")), os.environ)

@@ -5,6 +5,8 @@ Invariant: nothing here reads the environment or opens a connection; the setting
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from celery import Celery
@@ -13,10 +15,25 @@ from kombu.entity import Exchange, Queue
 from stepdown.heartbeat import EVERY_S
 from stepdown.settings import Settings
 from workers import folder, redis
-from workers.names import FIT, FITS, HEARTBEAT, LABELS, QUEUE_OF, QUEUES, REPORT, SWEEP
+from workers.names import (
+    EVALS,
+    FIT,
+    FITS,
+    HEARTBEAT,
+    JUDGE,
+    LABELS,
+    QUEUE_OF,
+    QUEUES,
+    RANK,
+    REPORT,
+    SLICES,
+    SUITES,
+    SWEEP,
+)
 from workers.tasks import register
 
 GRACE_S = 60.0
+LONGEST_WAIT_S = 600.0  # between two looks whether something is due that the ledger dates
 
 
 class Hint(NamedTuple):
@@ -37,13 +54,18 @@ class Hint(NamedTuple):
         }
 
 
-def create_celery(settings: Settings) -> Celery:
-    """The Celery app for these settings, its tasks registered."""
+def create_celery(settings: Settings, environ: Mapping[str, str] = MappingProxyType({})) -> Celery:
+    """The Celery app for these settings, its tasks registered.
+
+    Args:
+        settings: All settings.
+        environ: Where the keys of judges and of models under evaluation are.
+    """
     app = Celery("stepdown", set_as_current=False)
     app.conf.update(_reliability(settings), **_routing(), **_quiet(), **_broker(settings))
     app.conf.beat_schedule = schedule(settings)
     app.conf.beat_scheduler = "celery.beat:Scheduler"  # keeps no file: what is due, the ledger says
-    register(app, settings)
+    register(app, settings, environ)
     return app
 
 
@@ -57,10 +79,16 @@ def schedule(settings: Settings) -> dict[str, dict[str, Any]]:
     worker = settings.worker
     hints = [Hint(HEARTBEAT, EVERY_S, queue, queue) for queue in QUEUES]
     hints += [Hint(SWEEP, worker.label_every_s, LABELS)]
+    if any(task.judges for task in settings.tasks.values()):
+        hints += [Hint(JUDGE, worker.judge_every_s, EVALS)]
+    if any(task.suites for task in settings.tasks.values()):
+        hints += [Hint(SUITES, worker.suites_every_s, EVALS)]
     for task in settings.tasks:
         hints += [
             Hint(FIT, worker.fit_every_s, FITS, task),
             Hint(REPORT, worker.report_every_s, FITS, task),
+            Hint(RANK, worker.rank_every_s, EVALS, task),
+            Hint(SLICES, min(worker.slices_every_s, LONGEST_WAIT_S), EVALS, task),
         ]
     return {" ".join(filter(None, (hint.task, hint.about))): hint.entry() for hint in hints}
 

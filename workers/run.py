@@ -7,6 +7,7 @@ not decide which processes there are; `stepdown.supervisor` and compose.yaml do.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -70,7 +71,7 @@ def _prepare(settings: Settings) -> Celery:
     for noisy in ("celery", "kombu", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     Ledger(settings.database_url).close()  # brings the schema up to date before any task looks at it
-    return create_celery(settings)
+    return create_celery(settings, os.environ)
 
 
 def _send_first_hints(app: Celery) -> Any:

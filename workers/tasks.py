@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import logging
 import os
+import time
+from collections.abc import Mapping
 
 from celery import Celery
 
+from evals.feedback import label_feedback
 from evals.labelling import label_all
 from stepdown.heartbeat import worker_beat
 from stepdown.ledger import Ledger
 from stepdown.settings import Settings
-from workers.names import FIT, HEARTBEAT, REPORT, SWEEP
+from workers.names import FIT, HEARTBEAT, JUDGE, RANK, REPORT, SLICES, SUITES, SWEEP
 
 SWEEP_BUDGET_S = 20.0
+JUDGE_BUDGET_S = 120.0
+SUITES_BUDGET_S = 300.0
 
 log = logging.getLogger(__name__)
 
@@ -36,17 +41,42 @@ class LedgerPerProcess:
         return self._opened[1]
 
 
-def register(app: Celery, settings: Settings) -> None:
-    """Register the tasks with an app."""
-    ledger = LedgerPerProcess(settings.database_url)
-    said: dict[str, object] = {}
+def register(app: Celery, settings: Settings, environ: Mapping[str, str]) -> None:
+    """Register the tasks with an app.
 
+    Args:
+        app: Where to.
+        settings: All settings.
+        environ: Where the keys of judges and of models under evaluation are.
+    """
+    ledger = LedgerPerProcess(settings.database_url)
+    _register_labelling(app, settings, ledger)
+    _register_fits(app, settings, ledger)
+    _register_evaluation(app, settings, ledger, environ)
+
+    @app.task(name=HEARTBEAT, shared=False)
+    def heartbeat(queue: str) -> None:
+        ledger().beat(worker_beat(queue))
+
+
+def _within(budget_s: float, settings: Settings) -> float:
+    """A time budget that ends well before the task is stopped."""
+    return min(budget_s, settings.worker.soft_limit_s / 2)
+
+
+def _register_labelling(app: Celery, settings: Settings, ledger: LedgerPerProcess) -> None:
     @app.task(name=SWEEP, shared=False)
     def sweep() -> None:
-        budget_s = min(SWEEP_BUDGET_S, settings.worker.soft_limit_s / 2)
+        budget_s = _within(SWEEP_BUDGET_S, settings)
+        deadline = time.monotonic() + budget_s
         counts = label_all(ledger(), settings.tasks, batch=settings.worker.batch, budget_s=budget_s)
+        counts += label_feedback(ledger(), settings.tasks, deadline=deadline)
         if counts.labelled:
             log.info("labelled %d calls: %s", counts.labelled, counts)
+
+
+def _register_fits(app: Celery, settings: Settings, ledger: LedgerPerProcess) -> None:
+    said: dict[str, object] = {}
 
     @app.task(name=FIT, shared=False)
     def fit(task: str) -> None:
@@ -63,6 +93,35 @@ def register(app: Celery, settings: Settings) -> None:
 
         keep_report(ledger(), settings, task)
 
-    @app.task(name=HEARTBEAT, shared=False)
-    def heartbeat(queue: str) -> None:
-        ledger().beat(worker_beat(queue))
+
+def _register_evaluation(
+    app: Celery, settings: Settings, ledger: LedgerPerProcess, environ: Mapping[str, str]
+) -> None:
+    @app.task(name=JUDGE, shared=False)
+    def judge() -> None:
+        from evals.judge.sweep import judge_all
+
+        counts = judge_all(ledger(), settings, environ, budget_s=_within(JUDGE_BUDGET_S, settings))
+        if counts.judged:
+            log.info("judged %d: %s", counts.judged, counts)
+        for note in counts.notes:
+            log.warning("%s", note)
+
+    @app.task(name=RANK, shared=False)
+    def rank_queue(task: str) -> None:
+        from evals.queue import rank
+
+        rank(ledger(), task, settings.tasks[task])
+
+    @app.task(name=SLICES, shared=False)
+    def slices(task: str) -> None:
+        from evals.slices.due import slice_if_due
+
+        if slice_if_due(ledger(), task, settings.tasks[task], every_s=settings.worker.slices_every_s):
+            log.info("task %s: its traffic was clustered anew", task)
+
+    @app.task(name=SUITES, shared=False)
+    def suites() -> None:
+        from evals.harness.due import run_due_suites
+
+        run_due_suites(ledger(), settings, environ, budget_s=_within(SUITES_BUDGET_S, settings))

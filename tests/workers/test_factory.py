@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
-from stepdown.settings import Settings, WorkerSettings
+from stepdown.settings import JudgeSettings, Settings, TaskSettings, WorkerSettings
 from tests.processes import settings_in
 from workers import names
 from workers.factory import create_celery, hard_limit_s, schedule
@@ -39,15 +40,22 @@ def test_what_keeps_work_safe_is_on(tmp_path: Path, broker: str | None) -> None:
 
 
 def test_every_name_has_a_task_and_every_hint_a_queue(tmp_path: Path) -> None:
-    settings = settings_in(tmp_path)
+    task = TaskSettings(judges={"j": JudgeSettings(model="strong")}, suites=("suite.toml",))
+    settings = structs.replace(settings_in(tmp_path), tasks={"default": task})
     app = create_celery(settings)
-    assert {names.SWEEP, names.FIT, names.REPORT, names.HEARTBEAT} <= set(app.tasks)
+    assert {*names.QUEUE_OF, names.HEARTBEAT} <= set(app.tasks)
+    assert {entry["task"] for entry in schedule(settings).values()} == {*names.QUEUE_OF, names.HEARTBEAT}
     for entry in schedule(settings).values():
         assert entry["task"] in app.tasks
         assert entry["options"]["queue"] in names.QUEUES
         assert entry["options"]["expires"] >= entry["schedule"]
     beaten = [e["args"][0] for e in schedule(settings).values() if e["task"] == names.HEARTBEAT]
     assert sorted(beaten) == sorted(names.QUEUES)
+
+
+def test_a_task_without_judges_and_suites_sends_no_hints_for_them(tmp_path: Path) -> None:
+    hinted = {entry["task"] for entry in schedule(settings_in(tmp_path)).values()}
+    assert not hinted & {names.JUDGE, names.SUITES}
 
 
 def test_messages_carry_names_and_nothing_else(tmp_path: Path) -> None:
