@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -235,4 +237,20 @@ def test_the_page_on_portfolios_shows_settings_that_work(tmp_path: Path) -> None
         "model",
         "candidates",
         "picked-by",
+    }
+
+
+def test_the_serving_process_stays_light_with_a_portfolio_too() -> None:
+    probe = "import router.serving, evals.picking.stages, sys; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in run.stdout.split()}
+    assert not loaded & {
+        "litellm",
+        "pandas",
+        "sklearn",
+        "scipy",
+        "matplotlib",
+        "celery",
+        "pint",
+        "jsonschema",
     }
