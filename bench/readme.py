@@ -7,22 +7,31 @@ A block whose recording is not given is left as it is.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 RECORDING = "bench/recordings/qwen-coder.jsonl.gz"
+SUITE = "bench/suites/recorded.toml"
 CHART = "docs/images/frontier.png"
 EXAMPLE = "docs/example-report.txt"
 
 
-def printed(*command: str) -> str:
-    """What a command prints on its standard output."""
+def printed(*command: str, **variables: str) -> str:
+    """What a command prints on its standard output, with more variables in its environment."""
     run = subprocess.run(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+        command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **variables},
     )
     return run.stdout
 
@@ -37,6 +46,19 @@ def replay(*arguments: str) -> str:
 def ending(output: str) -> str:
     """The end of a replay's output: the held-out evaluation, and the whole in short."""
     return "…\n" + output[output.index("HELD OUT") :]
+
+
+def evaluation() -> str:
+    """What an evaluation of the recorded models prints, up to the table by slice."""
+    run = (sys.executable, "-m", "stepdown", "eval", "run", SUITE, "--recording", RECORDING)
+    with tempfile.TemporaryDirectory() as home:
+        output = printed(*run, "--models", "recorded-strong,recorded-small", STEPDOWN_HOME=home)
+    return output.partition("\nSLICES")[0] + "\n…"
+
+
+def coverage(output: str) -> str:
+    """The coverage table that ends the labels' report."""
+    return "…\n" + output[output.index("COVERAGE") :]
 
 
 def put(readme: str, name: str, command: str, output: str) -> str:
@@ -62,7 +84,11 @@ def main() -> None:
     whole = replay(RECORDING, "--settings", "bench/demo.toml", "--png", CHART, *home)
     (ROOT / EXAMPLE).write_text(whole + "\n")
     readme = put(readme, "demo", "make demo", ending(whole))
+    command = f"stepdown eval run {SUITE} --recording {RECORDING} --models recorded-strong,recorded-small"
+    readme = put(readme, "eval", command, evaluation())
     if options.gsm8k:
+        labels = printed(sys.executable, "-m", "bench.labels", "--gsm8k", options.gsm8k)
+        readme = put(readme, "labels", "make report-labels", coverage(labels))
         bound = ("--max-quality-loss", "0.05")
         command = f"stepdown replay {Path(options.gsm8k).name} {' '.join(bound)}"
         routing = printed(sys.executable, "-m", "bench.routing", options.gsm8k)
