@@ -133,14 +133,13 @@ def test_one_template_is_one_slice() -> None:
 
 
 def test_a_shared_system_prompt_does_not_hide_the_kinds() -> None:
-    rules = (
-        "You are the helpful assistant of a shop. Be short, be kind, and never promise what you do not know. "
-        * 5
-    )
+    verbs = ("say", "never", "always", "shop", "kind")
+    rules = " ".join(f"rule{number} {verb}" for number in "abcdefgh" for verb in verbs)
     items = mixed({"sql": 40, "sentiment": 40, "order_json": 40})
     model = fit_slices(sample((text for _, text in items), system=rules), seed=0)
     found = model.assign([view_features(asked(text, rules)) for _, text in items])
     assert homogeneity_score([kind for kind, _ in items], found) > 0.95
+    assert list(model.assign([view_features(asked("Sing me an old lullaby", rules))])) == [OTHER]
 
 
 @pytest.mark.parametrize("texts", [[], [""], ["", "   "]], ids=["none", "empty", "blank"])
