@@ -34,7 +34,7 @@ class Examiners:
 
     def __init__(
         self,
-        environ: Mapping[str, str] = os.environ,
+        environ: Mapping[str, str],
         *,
         processes: int = PROCESSES,
         limit_s: float = LIMIT_S,

@@ -6,7 +6,7 @@ check cannot score is neither preferred to a good answer nor dropped for a bad o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -33,9 +33,14 @@ from stepdown.settings import Settings, TaskSettings
 ORDER = {Verdict.GOOD: 2, Verdict.UNSCORED: 1, Verdict.BAD: 0}
 
 
-def picking_stages(settings: Settings) -> StagesOf:
-    """What makes the stages of each task's picker, in its order; they share their processes."""
-    examiners = Examiners()
+def picking_stages(settings: Settings, environ: Mapping[str, str]) -> StagesOf:
+    """What makes the stages of each task's picker, in its order; they share their processes.
+
+    Args:
+        settings: All settings.
+        environ: The process's environment, of which checks see what a program needs to run.
+    """
+    examiners = Examiners(environ)
 
     def stages_of(name: str, task: TaskSettings) -> Sequence[Stage]:
         assert task.portfolio is not None

@@ -80,7 +80,7 @@ def _stages_of(settings: Settings) -> StagesOf:
         return plain_stages
     from evals.picking.stages import picking_stages
 
-    return picking_stages(settings)
+    return picking_stages(settings, os.environ)
 
 
 def check_settings(settings: Settings, environ: Mapping[str, str]) -> None:

@@ -30,7 +30,7 @@ HOSTILE = Examination("c", {"c": {"kind": "regex"}}, '"(a+)+$"', "", (Said("a" *
 
 @asynccontextmanager
 async def examiners(**how: Any) -> AsyncIterator[Examiners]:
-    made = Examiners(**how)
+    made = Examiners(os.environ, **how)
     yield made
     await made.close()
 
@@ -101,12 +101,14 @@ async def test_one_that_died_is_replaced() -> None:
         assert await verdicts(made) == ["good", "bad"]
 
 
-async def test_it_has_no_key_in_its_environment() -> None:
-    environ = {"PATH": os.environ["PATH"], "OPENAI_API_KEY": "sk-secret"}
-    async with examiners(environ=environ) as made:
+async def test_it_has_no_key_in_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    async with examiners() as made:
         await verdicts(made)
         with open(f"/proc/{process_of(made).pid}/environ", "rb") as file:  # noqa: ASYNC230, PTH123
-            assert b"sk-secret" not in file.read()
+            seen = file.read()
+    assert b"PATH=" in seen
+    assert b"sk-secret" not in seen
 
 
 def test_what_a_check_prints_is_no_answer() -> None:
@@ -121,11 +123,11 @@ def test_what_a_check_prints_is_no_answer() -> None:
 def test_it_ends_with_the_process_that_asked() -> None:
     """Killed, the serving process cannot close anything."""
     probe = """
-import asyncio, sys
+import asyncio, os
 from evals.picking.processes import Examiners
 from tests.evals.picking.test_processes import FORTY_TWO
 async def main():
-    made = Examiners()
+    made = Examiners(os.environ)
     await made.examine(FORTY_TWO)
     print(made._idle[0].pid, flush=True)
     await asyncio.sleep(60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -90,7 +91,7 @@ async def test_the_check_picks_where_the_request_brings_what_it_needs(
 ) -> None:
     model.behaviour = candidates_and(prefers("nobody"))
     settings = settings_for(model, "41", "is 41.0", "It is 42", **NUMBER)
-    async with serving(settings, ledger, stages_of=picking_stages(settings)) as client:
+    async with serving(settings, ledger, stages_of=picking_stages(settings, os.environ)) as client:
         assert await asked_with(client, reference="42") == ("It is 42", "check")
         assert await asked_with(client) == ("41", "majority"), "no reference"
         assert await asked_with(client, reference="41", check="other") == ("41", "first"), "undeclared"
@@ -102,7 +103,7 @@ async def test_a_check_without_a_reference_picks_too(ledger: Ledger, model: Fake
     model.behaviour = candidates_and(prefers("nobody"))
     wants: dict[str, Any] = {"checks": {"polite": {"kind": "regex", "pattern": "please"}}, "check": "polite"}
     settings = settings_for(model, "no", "no", "yes, please", **wants)
-    async with serving(settings, ledger, stages_of=picking_stages(settings)) as client:
+    async with serving(settings, ledger, stages_of=picking_stages(settings, os.environ)) as client:
         assert await asked_with(client) == ("yes, please", "check")
 
 
@@ -141,7 +142,7 @@ async def nobody(alias: str, fields: Any) -> None:
 async def test_the_judge_picks_and_is_on_the_bill(ledger: Ledger, model: FakeModel) -> None:
     model.behaviour = candidates_and(prefers("better"))
     settings = settings_for(model, "one", "the better one", judge="wise", **JUDGED)
-    async with serving(settings, ledger, stages_of=picking_stages(settings)) as client:
+    async with serving(settings, ledger, stages_of=picking_stages(settings, os.environ)) as client:
         response = await client.chat()
     assert (text_of(response), by(response)) == ("the better one", "judge")
     assert response.headers["x-stepdown-candidates"] == "2"
@@ -173,7 +174,7 @@ async def test_a_judge_that_fails_leaves_the_pick_to_the_next_stage(
     monkeypatch.setattr(picking, "STAGE_LIMIT_S", 0.5)
     model.behaviour = candidates_and(lambda asked: failing)
     settings = settings_for(model, "x", "y", "y", judge="wise", **JUDGED)
-    async with serving(settings, ledger, stages_of=picking_stages(settings)) as client:
+    async with serving(settings, ledger, stages_of=picking_stages(settings, os.environ)) as client:
         response = await client.chat(stream=True)
         exposition = client.app._metrics.exposition().decode()
     assert (response.status, by(response)) == (200, "majority")
@@ -199,16 +200,16 @@ async def test_the_stages_come_in_the_order_of_the_settings(ledger: Ledger, mode
         changed = Settings(
             models=settings.models, tasks={"default": TaskSettings(portfolio=portfolio, **NUMBER, **JUDGED)}
         )
-        async with serving(changed, ledger, stages_of=picking_stages(changed)) as client:
+        async with serving(changed, ledger, stages_of=picking_stages(changed, os.environ)) as client:
             assert await asked_with(client, reference="42") == found, order
 
 
 def test_stages_that_a_task_does_not_declare_are_left_out(model: FakeModel) -> None:
     bare = settings_for(model, "a", "b")
-    made = picking_stages(bare)("default", bare.tasks["default"])
+    made = picking_stages(bare, os.environ)("default", bare.tasks["default"])
     assert [stage.name for stage in made] == ["majority"]
     full = settings_for(model, "a", "b", judge="wise", **NUMBER, **JUDGED)
-    made = picking_stages(full)("default", full.tasks["default"])
+    made = picking_stages(full, os.environ)("default", full.tasks["default"])
     assert [stage.name for stage in made] == ["check", "judge", "majority"]
 
 
@@ -219,7 +220,7 @@ def test_a_judge_whose_model_is_away_is_refused() -> None:
         tasks={"default": TaskSettings(portfolio=portfolio, **JUDGED)},
     )
     with pytest.raises(SettingsError, match="'judge' is not a model"):
-        picking_stages(settings)("default", settings.tasks["default"])
+        picking_stages(settings, os.environ)("default", settings.tasks["default"])
     with pytest.raises(SettingsError, match="has 'judge'"):
         plain_stages("default", settings.tasks["default"])
 
@@ -231,7 +232,7 @@ def test_the_page_on_portfolios_shows_settings_that_work(tmp_path: Path) -> None
     file = tmp_path / "stepdown.toml"
     file.write_text(models + block)
     settings = load_settings(file, environ={})
-    made = picking_stages(settings)("default", settings.tasks["default"])
+    made = picking_stages(settings, os.environ)("default", settings.tasks["default"])
     assert [stage.name for stage in made] == ["check", "judge", "majority"]
     assert set(re.findall(r"^\| `x-stepdown-([a-z-]+)`", page, re.MULTILINE)) == {
         "model",
