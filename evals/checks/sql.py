@@ -12,12 +12,14 @@ import re
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
 
 from evals.checks.outcome import Outcome, Subject, judged
-from evals.checks.tables import fill, literals, statements_in
+from evals.checks.tables import Statements, copy_backwards, fill, literals, statements_in
 from evals.checks.text import unfenced
 from stepdown.errors import CheckError
 from stepdown.records import Verdict
@@ -28,6 +30,7 @@ OUTSIDE = {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_PRAGMA}
 READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 TRIES = 4  # seeds tried for each database that is wanted
 Row = tuple[Any, ...]
+Make = Callable[[sqlite3.Connection], None]
 
 
 class SqlReference(msgspec.Struct, frozen=True):
@@ -85,7 +88,7 @@ class Sql(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         statements = statements_in(subject.prompt)
         if not statements.create:
             raise CheckError("the reference has no setup, and the prompt no CREATE TABLE statement")
-        return self._on_prompt(statements.create, statements.insert, reference.query, answer)
+        return self._on_prompt(statements, reference.query, answer)
 
     def _on_given(self, setup: str, query: str, answer: str) -> Outcome:
         def make(connection: sqlite3.Connection) -> None:
@@ -97,39 +100,43 @@ class Sql(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             raise CheckError(f"reference is not {{setup, query}} that SQLite can run: {error}") from error
         return self._compared(make, answer, wanted, _ordered(query))
 
-    def _on_prompt(self, create: Sequence[str], insert: Sequence[str], query: str, answer: str) -> Outcome:
+    def _on_prompt(self, statements: Statements, query: str, answer: str) -> Outcome:
         values = literals(query) + literals(answer)
-        compared = uncertain = 0
-        for seed in range(self.databases * TRIES):
-
-            def make(connection: sqlite3.Connection, seed: int = seed) -> None:
-                fill(connection, create, insert, rows=self.rows, seed=seed, values=values)
-
-            try:
-                wanted, again = self._rows(make, query), self._rows(make, query, backwards=True)
-            except UNUSABLE as error:
-                raise CheckError(f"reference query does not run on the prompt's tables: {error}") from error
-            if _says_nothing(wanted):
-                continue
-            if Counter(wanted) != Counter(again):
-                uncertain += 1
-                continue
-            outcome = self._compared(make, answer, wanted, _ordered(query) and wanted == again)
-            compared += 1
+        try:
+            databases = self._certain(statements, query, values)
+        except UNUSABLE as error:
+            raise CheckError(f"reference query does not run on the prompt's tables: {error}") from error
+        for make, wanted, ordered in databases:
+            outcome = self._compared(make, answer, wanted, ordered)
             if outcome.verdict is not Verdict.GOOD:
                 return outcome
-            if compared == self.databases:
-                break
-        if compared > uncertain:
-            return judged(True, f"the same rows on {compared} databases")
-        raise CheckError(
-            f"the reference query returns nothing certain on random rows ({uncertain} times it depended on "
-            "their order); give {setup, query}"
-        )
+        return judged(True, f"the same rows on {len(databases)} databases")
 
-    def _compared(
-        self, make: Callable[[sqlite3.Connection], None], answer: str, wanted: list[Row], ordered: bool
-    ) -> Outcome:
+    def _certain(
+        self, statements: Statements, query: str, values: Sequence[str | float]
+    ) -> list[tuple[Make, list[Row], bool]]:
+        """Random databases on which the reference says something, what it says, and if its order counts."""
+        certain: list[tuple[Make, list[Row], bool]] = []
+        uncertain = 0
+        for seed in range(self.databases * TRIES):
+            make = partial(fill, statements=statements, rows=self.rows, seed=seed, values=values)
+            wanted, again = self._rows(make, query), self._rows(self._backwards(make), query)
+            if _says_nothing(wanted):
+                continue
+            if Counter(wanted) == Counter(again):
+                certain.append((make, wanted, _ordered(query) and wanted == again))
+            else:
+                uncertain += 1
+            if len(certain) == self.databases:
+                break
+        if len(certain) <= uncertain:
+            raise CheckError(
+                "the reference query returns nothing certain on random rows: "
+                f"{uncertain} times it hung on how they are stored; give {{setup, query}}"
+            )
+        return certain
+
+    def _compared(self, make: Make, answer: str, wanted: list[Row], ordered: bool) -> Outcome:
         try:
             got = self._rows(make, answer)
         except UNUSABLE as error:
@@ -138,17 +145,9 @@ class Sql(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             return judged(got == wanted, f"{len(got)} rows, wanted {len(wanted)} in order")
         return judged(Counter(got) == Counter(wanted), f"{len(got)} rows, wanted {len(wanted)}")
 
-    def _rows(
-        self, make: Callable[[sqlite3.Connection], None], query: str, *, backwards: bool = False
-    ) -> list[Row]:
-        connection = sqlite3.connect(":memory:")
+    def _rows(self, make: Make, query: str) -> list[Row]:
+        connection = self._made(make)
         try:
-            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1_000_000)
-            connection.set_progress_handler(lambda: 1, self.max_steps)
-            connection.set_authorizer(_own_database)
-            make(connection)
-            connection.set_authorizer(None)
-            connection.execute(f"PRAGMA reverse_unordered_selects = {int(backwards)}")
             connection.set_authorizer(_read_only)
             cursor = connection.execute(query)
             if cursor.description is None:
@@ -159,6 +158,25 @@ class Sql(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         if len(rows) > self.max_rows:
             raise sqlite3.OperationalError(f"more than {self.max_rows} rows")
         return rows
+
+    def _backwards(self, make: Make) -> Make:
+        def copied(connection: sqlite3.Connection) -> None:
+            with closing(self._made(make)) as stored:
+                copy_backwards(stored, connection)
+
+        return copied
+
+    def _made(self, make: Make) -> sqlite3.Connection:
+        connection = sqlite3.connect(":memory:")
+        try:
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1_000_000)
+            connection.set_progress_handler(lambda: 1, self.max_steps)
+            connection.set_authorizer(_own_database)
+            make(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
 
 def _reference(reference: Any) -> SqlReference:

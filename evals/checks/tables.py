@@ -113,8 +113,7 @@ class Table:
 
 def fill(
     connection: sqlite3.Connection,
-    create: Sequence[str],
-    insert: Sequence[str],
+    statements: Statements,
     *,
     rows: int,
     seed: int,
@@ -124,8 +123,7 @@ def fill(
 
     Args:
         connection: To an empty database.
-        create: Statements that create tables.
-        insert: Statements that fill them.
+        statements: That create tables, and that fill them.
         rows: For each empty table; fewer where a random row breaks one of its constraints.
         seed: Of the random rows.
         values: Constants that queries ask for, of which some rows are to be made.
@@ -133,7 +131,7 @@ def fill(
     Raises:
         sqlite3.Error: SQLite does not take a statement.
     """
-    for statement in (*create, *insert):
+    for statement in (*statements.create, *statements.insert):
         connection.execute(statement)
     randomness = random.Random(seed)
     for table in _in_order(_tables(connection)):
@@ -144,6 +142,20 @@ def fill(
         for number in range(rows):
             row = [_value(connection, randomness, column, number, values) for column in table.columns]
             connection.execute(f"INSERT OR IGNORE INTO {quoted} VALUES ({places})", row)
+
+
+def copy_backwards(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    """Copy all tables without their constraints, the last row first.
+
+    What a query returns must not hang on that, unless it leaves open which rows it wants, or their order.
+    """
+    for table in _tables(source):
+        quoted = _quoted(table.name)
+        columns = ", ".join(f"{_quoted(column.name)} {column.type}" for column in table.columns)
+        places = ", ".join("?" for _ in table.columns)
+        target.execute(f"CREATE TABLE {quoted} ({columns})")
+        rows = source.execute(f"SELECT * FROM {quoted}").fetchall()
+        target.executemany(f"INSERT INTO {quoted} VALUES ({places})", rows[::-1])
 
 
 def _tables(connection: sqlite3.Connection) -> list[Table]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +15,11 @@ from evals.answers import upload_answers
 from evals.checks import KINDS, Outcome, Subject
 from evals.checks.number import Number
 from evals.labelling import LabelCounts, first_unlabelled, label_all, label_backlog
+from evals.sandbox import why_not
 from router.wire import read_answer
 from stepdown.errors import RecordingError
-from stepdown.ledger import Ledger, schema
+from stepdown.ledger import Body, Ledger, schema
+from stepdown.records import Verdict
 from stepdown.settings import TaskSettings
 from tests.traffic import answered, chat_body, prompt_key
 
@@ -29,6 +32,16 @@ TASK = TaskSettings(check="number", checks=NUMBER)
 def verdicts(ledger: Ledger) -> dict[str, tuple[str, str]]:
     rows = ledger.rows(select(schema.labels))
     return {row.subject: (row.verdict, row.evidence) for row in rows}
+
+
+def rewrite_request(ledger: Ledger, request: str, fields: dict[str, Any]) -> None:
+    """Have the request have asked with these fields too."""
+    (row,) = ledger.rows(select(schema.requests.c.body).where(schema.requests.c.id == request))
+    body = Body.of(json.dumps({**json.loads(ledger.body(row.body)), **fields}).encode())
+    ledger.append([body])
+    with ledger.writing() as connection:
+        wanted = schema.requests.c.id == request
+        connection.execute(update(schema.requests).where(wanted).values(body=body.digest))
 
 
 def sweep(ledger: Ledger, task: TaskSettings = TASK) -> LabelCounts:
@@ -147,6 +160,120 @@ def test_a_tool_call_is_unscored(ledger: Ledger) -> None:
     body = json.dumps({"choices": [choice]}).encode()
     answered(ledger, "sums", "2+2?", "", reference="4", body=body)
     assert sweep(ledger) == LabelCounts(unscored=1)
+
+
+TOOLS: dict[str, dict[str, Any]] = {
+    "tools": {"kind": "tools"},
+    "either": {"kind": "any", "of": ["tools", {"kind": "exact"}]},
+}
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_a_check_of_tools_sees_the_calls(ledger: Ledger, name: str) -> None:
+    def body(city: str) -> bytes:
+        call = {"type": "function", "function": {"name": "weather", "arguments": json.dumps({"city": city})}}
+        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+        return json.dumps({"choices": [{"message": message, "finish_reason": "tool_calls"}]}).encode()
+
+    wanted = json.dumps({"name": "weather", "arguments": {"city": "Paris"}})
+    right = answered(ledger, "sums", "Weather?", "", reference=wanted, body=body("Paris")).call
+    wrong = answered(ledger, "sums", "Weather?", "", reference=wanted, body=body("Rome")).call
+    assert sweep(ledger, TaskSettings(check=name, checks=TOOLS)).labelled == 2
+    found = verdicts(ledger)
+    assert found[right][0] == "good"
+    assert found[wrong][0] == ("bad" if name == "tools" else "unscored")
+
+
+def test_a_check_sees_how_an_answer_ended(ledger: Ledger) -> None:
+    whole = {"message": {"content": "It is 4"}, "finish_reason": "stop"}
+    cut = {**whole, "finish_reason": "length"}
+    refused = {"message": {"content": None, "refusal": "I cannot."}, "finish_reason": "stop"}
+    calls = [
+        answered(ledger, "sums", "2+2?", "", body=json.dumps({"choices": [choice]}).encode()).call
+        for choice in (whole, cut, refused)
+    ]
+    task = TaskSettings(check="answered", checks={"answered": {"kind": "answered"}})
+    assert sweep(ledger, task) == LabelCounts(good=1, bad=2)
+    found = verdicts(ledger)
+    assert [found[call][0] for call in calls] == ["good", "bad", "bad"]
+
+
+def test_a_check_sees_the_prompt_and_the_schema_that_it_asks_for(ledger: Ledger) -> None:
+    schema = {"type": "object", "required": ["a"]}
+    sql = answered(
+        ledger,
+        "sums",
+        "CREATE TABLE t (a INT); All of a?",
+        "SELECT a FROM t",
+        reference='"SELECT a FROM t"',
+        check="sql",
+    )
+    good = answered(ledger, "sums", "As JSON", '{"a": 1}', check="schema")
+    bad = answered(ledger, "sums", "As JSON, please", '{"b": 1}', check="schema")
+    asked = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    for call in (good, bad):
+        rewrite_request(ledger, call.request, {"response_format": asked})
+    checks = {"sql": {"kind": "sql"}, "schema": {"kind": "schema"}}
+    assert sweep(ledger, TaskSettings(checks=checks)) == LabelCounts(good=2, bad=1)
+    found = verdicts(ledger)
+    assert [found[call][0] for call in (sql.call, good.call, bad.call)] == ["good", "good", "bad"]
+
+
+def test_a_check_that_needs_the_prompt_says_so_where_it_was_not_kept(ledger: Ledger) -> None:
+    call = answered(ledger, "sums", "CREATE TABLE t (a INT)", "SELECT 1", reference='"SELECT a FROM t"')
+    other = answered(ledger, "sums", "2+2?", "4", reference="4", check="number")
+    with ledger.writing() as connection:
+        for row in connection.execute(select(schema.requests.c.body)).all():
+            connection.execute(schema.bodies.delete().where(schema.bodies.c.digest == row.body))
+    task = TaskSettings(check="sql", checks={"sql": {"kind": "sql"}, **NUMBER})
+    assert sweep(ledger, task) == LabelCounts(good=1, unscored=1)
+    found = verdicts(ledger)
+    assert "the prompt no CREATE TABLE statement" in found[call.call][1]
+    assert found[other.call][0] == "good"
+
+
+def test_new_settings_of_a_part_make_new_labels(ledger: Ledger) -> None:
+    answered(ledger, "sums", "pi?", "3.1", reference="3.14")
+
+    def task(relative: float) -> TaskSettings:
+        parts: dict[str, dict[str, Any]] = {
+            "n": {"kind": "number", "relative": relative},
+            "ok": {"kind": "all", "of": ["n"]},
+        }
+        return TaskSettings(check="ok", checks=parts)
+
+    assert sweep(ledger, task(0.0)) == LabelCounts(bad=1)
+    assert sweep(ledger, task(0.1)) == LabelCounts(good=1)
+    assert sweep(ledger, task(0.1)) == LabelCounts()
+
+
+def test_code_without_a_sandbox_is_unscored_with_the_remedy_and_judged_when_there_is_one(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\ndef f(x): return x"
+    call = answered(ledger, "sums", "Code", answer, reference='"assert f(1) == 1"').call
+    task = TaskSettings(check="code", checks={"code": {"kind": "python"}})
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert sweep(ledger, task) == LabelCounts(unscored=1)
+    assert "install bubblewrap" in verdicts(ledger)[call][1]
+    assert not (tmp_path / "ran").exists()
+    monkeypatch.undo()
+    if (why := why_not()) is not None:
+        pytest.skip(f"NO SANDBOX HERE, ONLY THAT WAS TESTED: {why}")
+    assert sweep(ledger, task) == LabelCounts(bad=1)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_a_check_returns_is_looked_at(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Odd(Number, frozen=True):
+        def __call__(self, subject: Subject, /) -> Any:
+            odd = {"a": None, "b": Outcome(Verdict.GOOD, 2.0, ""), "c": Outcome(Verdict.GOOD, None, "")}
+            return odd.get(subject.text, Outcome(Verdict.GOOD, 1.0, ""))
+
+    monkeypatch.setitem(KINDS, "number", Odd)
+    for text in ("a", "b", "c", "d"):
+        answered(ledger, "sums", text, text, reference="4")
+    assert sweep(ledger) == LabelCounts(good=1, unscored=3)
 
 
 def test_a_changed_reference_takes_the_old_labels_back(ledger: Ledger) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evals.checks import build_check
 from evals.checks.number import Number, answered_number, numbers_in
 from evals.checks.outcome import Subject
 from stepdown.errors import CheckError
@@ -91,3 +92,77 @@ def test_an_answer_without_a_number_is_bad() -> None:
 def test_a_reference_that_is_not_one_number_is_refused(reference: object) -> None:
     with pytest.raises(CheckError, match="is not"):
         Number()(Subject("3", reference))
+
+
+UNITS = Number(units=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "reference", "good"),
+    [
+        ("It is **3,200 m** long.", "3.2 km", True),
+        ("3.2 kg", "3.2 km", False),
+        ("3.2 km", "3.2 miles", False),
+        ("It takes 90 minutes", "1.5 hours", True),
+        (r"\boxed{36\ \text{km/h}}", "10 m/s", True),
+        ("60 miles per hour", "60 mph", True),
+        ("The area is 12 m^2", "120000 cm²", True),
+        ("12 sq ft of carpet", "12 ft^2", True),
+        ("The answer is 20 °C.", "68 degF", True),
+        ("$20.00", "20 USD", True),
+        ("20 dollars a day", "$20", True),
+        ("20 euros", "$20", False),
+        ("€20", "20 EUR", True),
+        ("20 pounds", "£20", True),
+        ("20 pounds", "320 oz", True),
+        ("50 cents", "$0.50", True),
+        ("5%", "0.05 %", False),
+        ("2 fl oz", "2 fluid ounces", True),
+        ("a 5-mile walk", "5 mi", True),
+    ],
+)
+def test_numbers_with_units_are_compared_in_the_references_unit(
+    text: str, reference: str, good: bool
+) -> None:
+    assert (UNITS(Subject(text, reference)).verdict is Verdict.GOOD) == good
+
+
+@given(st.floats(1e-6, 1e6), st.sampled_from(["km", "hour", "kg", "USD", "m/s", "l"]))
+def test_a_quantity_equals_itself(value: float, unit: str) -> None:
+    assert UNITS(Subject(f"So it is {value!r} {unit}.", f"{value!r} {unit}")).verdict is Verdict.GOOD
+
+
+def test_a_bare_number_needs_a_unit_that_is_set() -> None:
+    bare = UNITS(Subject("3200", "3.2 km"))
+    assert (bare.verdict, bare.evidence[:30]) == (Verdict.BAD, "got 3200 without a known unit,")
+    assert Number(unit="m")(Subject("3200", "3.2 km")).verdict is Verdict.GOOD
+    assert Number(unit="km")(Subject("5 in total", 5)).verdict is Verdict.GOOD
+    assert Number(unit="km")(Subject("5 in", 5)).verdict is Verdict.BAD
+    with pytest.raises(CheckError, match="'5' has no unit; write one, or set `unit`"):
+        UNITS(Subject("5 km", 5))
+
+
+def test_tolerance_is_in_the_references_unit() -> None:
+    assert Number(units=True, absolute=0.1)(Subject("3250 m", "3.2 km")).verdict is Verdict.GOOD
+    assert Number(units=True, absolute=0.1)(Subject("3350 m", "3.2 km")).verdict is Verdict.BAD
+    assert Number(units=True, relative=0.01)(Subject("1.61 km", "1 mile")).verdict is Verdict.GOOD
+
+
+def test_an_unknown_unit_is_named() -> None:
+    assert "before 'flurbs'" in UNITS(Subject("3.2 flurbs", "3.2 km")).evidence
+    with pytest.raises(CheckError, match="unit 'flurbs' is not known"):
+        UNITS(Subject("3", "3 flurbs"))
+    with pytest.raises(CheckError, match="check 'n' of kind 'number': unit 'kmx' is not known"):
+        build_check("n", {"kind": "number", "unit": "kmx"})
+
+
+@pytest.mark.parametrize(
+    "unit", ["m" * 100_000, "m^999999999", "m**9**9**9", "__import__('os')", "\x00", "m/0"]
+)
+def test_a_hostile_unit_does_no_harm(unit: str) -> None:
+    assert UNITS(Subject(f"5 {unit}", "5 km")).verdict is Verdict.BAD
+
+
+@given(st.text(max_size=60))
+def test_any_text_may_follow_a_number(text: str) -> None:
+    assert UNITS(Subject("5 " + text, "5 km")).verdict in (Verdict.GOOD, Verdict.BAD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -45,6 +46,50 @@ def test_exact_sees_what_its_settings_tell_it_to() -> None:
     assert Exact(ignore_space=True)(Subject("a b", "ab")).verdict is GOOD
     assert Exact()(Subject("ﬁne", "fine")).verdict is GOOD
     assert Exact()(Subject("12", 12)).verdict is GOOD
+
+
+@pytest.mark.parametrize(
+    ("settings", "text", "reference", "good"),
+    [
+        ({}, "don\u2019t \u2013 \u201cstop\u201d", 'don\'t - "stop"', True),
+        ({}, "so\u00adft\u200b \ufeffhyphen", "soft hyphen", True),
+        ({}, "\u00a0caf\u0065\u0301\u2003noir ", "Caf\u00e9 Noir", True),
+        ({}, "STRASSE", "stra\u00dfe", True),
+        ({}, "\uff21\uff11", "a1", True),
+        ({}, "cafe", "caf\u00e9", False),
+        ({"ignore_accents": True}, "cafe", "caf\u00e9", True),
+        ({}, "The Beatles", "beatles", False),
+        ({"ignore_articles": "en"}, "The Beatles", "a Beatles", True),
+        ({"ignore_articles": "en"}, "theory", "ory", False),
+        ({"ignore_articles": "fr"}, "L'homme", "homme", True),
+        ({"ignore_articles": "de"}, "Der Hund", "hund", True),
+        ({"ignore_punctuation": True}, "\u00bfqu\u00e9? $5", "qu\u00e9 $5", True),
+        ({}, "New York", ["NYC", "new york"], True),
+        ({}, "Boston", ["NYC", "new york"], False),
+        ({}, "", "", True),
+    ],
+)
+def test_exact_takes_texts_that_mean_the_same_for_the_same(
+    settings: dict[str, object], text: str, reference: object, good: bool
+) -> None:
+    check = build_check("e", {"kind": "exact", **settings})
+    assert (check(Subject(text, reference)).verdict is GOOD) == good
+
+
+@given(st.text(max_size=40))
+def test_exact_is_equal_to_itself_in_every_form_of_unicode(text: str) -> None:
+    check = Exact(ignore_accents=True, ignore_articles="en", ignore_punctuation=True)
+    for form in ("NFC", "NFD", "NFKC", "NFKD"):
+        assert (
+            check(Subject(f"```\n{unicodedata.normalize(form, text)}\n```", text)).verdict is GOOD
+            or "`" in text
+        )
+
+
+def test_exact_refuses_a_list_that_holds_no_texts() -> None:
+    for reference in ([], [None], [["x"]]):
+        with pytest.raises(CheckError, match="is not text"):
+            Exact()(Subject("x", reference))
 
 
 @pytest.mark.parametrize(
