@@ -48,7 +48,8 @@ def slice_costs(calls: pd.DataFrame, pairs: pd.DataFrame, small: Price | None, c
         small: The small model's price, or None where it is not known.
         confidence: Of the intervals.
     """
-    answers = calls[calls["ok"] & calls["role"].isin(ANSWERS) & calls["cost_usd_micros"].notna()]
+    with_candidates = _with_candidates(calls)
+    answers = with_candidates[with_candidates["role"].isin(ANSWERS)].dropna(subset=["cost_usd_micros"])
     strong, cheap = (answers[answers["tier"] == tier] for tier in (Tier.STRONG, Tier.SMALL))
     on_strong, on_small = (_mean(part, "cost_usd_micros", confidence) for part in (strong, cheap))
     both = pairs.dropna(subset=["strong_cost_usd_micros", "small_cost_usd_micros"])
@@ -73,6 +74,16 @@ def slice_costs(calls: pd.DataFrame, pairs: pd.DataFrame, small: Price | None, c
         mean_by_prompt(difference, groups, confidence),
         "priced",
     )
+
+
+def _with_candidates(calls: pd.DataFrame) -> pd.DataFrame:
+    """The answered calls, the strong one with what its portfolio's other candidates cost added to it."""
+    answered = calls[calls["ok"]]
+    candidates = answered[answered["role"] == Role.CANDIDATE]
+    beside = candidates.groupby("request")["cost_usd_micros"].agg(lambda costs: costs.sum(skipna=False))
+    live = (answered["role"] == Role.LIVE) & (answered["tier"] == Tier.STRONG)
+    added = answered["request"].map(beside).where(live & answered["request"].isin(beside.index), 0)
+    return answered.assign(cost_usd_micros=answered["cost_usd_micros"] + added)
 
 
 NOTHING = Estimate(math.nan, -math.inf, math.inf, 0)

@@ -298,7 +298,7 @@ def _quality(pairs: pd.DataFrame, column: str) -> Estimate:
 
 def _spent(calls: pd.DataFrame) -> int:
     """What clients' answers cost; what was spent to learn is no property of a slice."""
-    return int(calls.loc[calls["role"] == Role.LIVE, "cost_usd_micros"].sum())
+    return int(calls.loc[calls["role"].isin((Role.LIVE, Role.CANDIDATE)), "cost_usd_micros"].sum())
 
 
 def _saving(difference: Estimate, share: float) -> Estimate | None:

@@ -14,12 +14,13 @@ from stepdown.prices import Price
 NO_PAIRS = pd.DataFrame({"strong_cost_usd_micros": [], "small_cost_usd_micros": [], "prompt_hash": []})
 
 
-def calls(tier: str, costs: list[int | None], *, ok: bool = True) -> pd.DataFrame:
+def calls(tier: str, costs: list[int | None], *, ok: bool = True, role: str = "live") -> pd.DataFrame:
     n = len(costs)
     return pd.DataFrame(
         {
+            "request": [f"r{i}" for i in range(n)],
             "tier": [tier] * n,
-            "role": ["live"] * n,
+            "role": [role] * n,
             "ok": [ok] * n,
             "prompt_hash": [f"{tier}{i}" for i in range(n)],
             "cost_usd_micros": pd.array(costs, dtype="Int64"),
@@ -40,6 +41,16 @@ def test_pairs_give_the_difference() -> None:
     costs = slice_costs(pd.concat([calls("strong", [100, 300]), calls("small", [10])]), pairs, None, 0.95)
     assert (costs.method, costs.difference.value, costs.difference.n) == ("paired", 100.0, 3)
     assert (costs.strong.value, costs.small.value) == (200.0, 10.0)
+
+
+def test_a_portfolios_other_candidates_are_part_of_what_strong_costs() -> None:
+    live, beside = calls("strong", [100, 300]), calls("strong", [50], role="candidate")
+    costs = slice_costs(pd.concat([live, beside, beside]), NO_PAIRS, None, 0.95)
+    assert (costs.strong.value, costs.strong.n) == (250.0, 2)
+    unknown = calls("strong", [None], role="candidate")
+    assert slice_costs(pd.concat([live, unknown]), NO_PAIRS, None, 0.95).strong == pytest.approx(
+        (300.0, -math.inf, math.inf, 1)
+    )
 
 
 def test_without_pairs_the_means_are_subtracted() -> None:
