@@ -75,15 +75,34 @@ import __main__
 __main__._equal = __main__._guard = lambda *a: True
 f = lambda x: 1
 """,
-    "looks at other threads": """
-import sys
+    "steals the word from the other thread": """
+import os, sys
 def f(x):
-    for frame in sys._current_frames().values(): print(frame.f_locals)
-    return 9
+    for frame in sys._current_frames().values():
+        if "word" in frame.f_locals:
+            os.write(frame.f_locals["report"], b"%b 9 9\\n\\n0\\n\\n" % frame.f_locals["word"])
+            os._exit(0)
 """,
-    "looks through the collector": """
-import gc
-def f(x): return gc.get_objects() and 9
+    "steals the word by the collector": """
+import gc, os
+def f(x):
+    for found in gc.get_objects():
+        if isinstance(found, dict) and isinstance(found.get("word"), str):
+            for number in range(3, 9):
+                try: os.write(number, b"%b 9 9\\n\\n0\\n\\n" % found["word"].encode())
+                except OSError: pass
+            os._exit(0)
+""",
+    "steals the word by tracing": """
+import os, sys, threading
+def look(frame, *_):
+    while frame:
+        if "word" in frame.f_locals and "report" in frame.f_locals:
+            os.write(frame.f_locals["report"], b"%b 9 9\\n\\n0\\n\\n" % frame.f_locals["word"])
+            os._exit(0)
+        frame = frame.f_back
+getattr(threading, "settrace_all_threads", sys.settrace)(look)
+f = lambda x: 1
 """,
     "traces": """
 import sys

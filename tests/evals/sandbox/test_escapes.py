@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,11 @@ def as_ordinary_user(source: str, limits: dict[str, Any]) -> Result:
 
 
 def runners() -> list[Runner]:
-    system = SYSTEM_PYTHON.exists() and sys.version_info[:2] == (3, 11)
-    return [as_this_user, as_ordinary_user] if os.geteuid() == 0 and system else [as_this_user]
+    """As root, by way of a Python that an ordinary user can read, too."""
+    if os.geteuid() != 0 or not SYSTEM_PYTHON.exists():
+        return [as_this_user]
+    asked = [SYSTEM_PYTHON, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
+    return [as_this_user, as_ordinary_user] if subprocess.run(asked).returncode == 0 else [as_this_user]
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +115,34 @@ def test_a_bomb_is_put_out_and_leaves_nothing(name: str, runner: Runner) -> None
     assert result.exit != 0
     assert len(result.stdout) + len(result.stderr) < 2 * Limits().output_bytes
     assert [pid for pid, said in command_lines() if mark in said] == []
+
+
+def test_to_the_host_it_is_not_root_either() -> None:
+    """In a user namespace made by root, nobody is root to the kernel's own files."""
+    mark = f"sleeper-{os.getpid()}"
+    with ThreadPoolExecutor(1) as pool:
+        over = pool.submit(as_this_user, f"{mark!r}\nimport time; time.sleep(3)", PATIENT)
+        seen: set[int] = set()
+        while not over.done():
+            seen |= {users[0] for pid, said in command_lines() if mark in said and (users := users_of(pid))}
+    assert over.result().exit == 0
+    assert seen == {NOBODY if os.geteuid() == 0 else os.geteuid()}
+
+
+def users_of(pid: int) -> list[int]:
+    """The users that a process inside of the sandbox is, to the host; none if it is bubblewrap's own."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        if Path(f"/proc/{pid}/comm").read_text().strip() == "bwrap" or b"\0-I\0" in raw_command_line(pid):
+            return []
+    except OSError:
+        return []
+    (line,) = (line for line in status.splitlines() if line.startswith("Uid:"))
+    return [int(user) for user in line.split()[1:]]
+
+
+def raw_command_line(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def test_the_programs_do_break_out_where_nothing_holds_them(facts: dict[str, Any]) -> None:
