@@ -21,6 +21,7 @@ from sqlalchemy import ColumnElement, Row, Select, String, and_, func, literal, 
 
 from evals.checks import Check, Outcome, Subject, applied, build_check, unscored
 from evals.checks.outcome import limit_s, reads_prompt
+from evals.checks.schema import asked_schema
 from evals.time_limit import time_limit
 from router.wire import parse_chat, read_answer
 from stepdown.errors import BadRequest, CheckError, LedgerError
@@ -312,9 +313,7 @@ def _asked(ledger: Ledger, body: str) -> tuple[str, Any]:
         chat = parse_chat(ledger.body(body))
     except (LedgerError, BadRequest):
         return "", None
-    wanted = json.loads(bytes(chat.fields.get("response_format") or b"null"))
-    inner = wanted.get("json_schema") if isinstance(wanted, dict) else None
-    return chat.prompt.text, inner.get("schema") if isinstance(inner, dict) else None
+    return chat.prompt.text, asked_schema(json.loads(bytes(chat.fields.get("response_format") or b"null")))
 
 
 def _keep(ledger: Ledger, task_name: str, labels: list[tuple[Backlog, Label]]) -> list[Label]:

@@ -79,6 +79,12 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             return json.loads(unfenced(text), parse_constant=_no_number)
 
 
+def asked_schema(response_format: Any) -> Any:
+    """The schema that a request asks for by its `response_format`; None where it asks for none."""
+    wanted = response_format.get("json_schema") if isinstance(response_format, Mapping) else None
+    return wanted.get("schema") if isinstance(wanted, Mapping) else None
+
+
 def _no_number(word: str) -> float:
     raise ValueError(f"{word} is no JSON")
 

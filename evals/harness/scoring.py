@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from evals.checks import Subject
+from evals.checks import Subject, applied
+from evals.checks.outcome import limit_s
+from evals.checks.schema import asked_schema
 from evals.harness.asking import Replies, Reply
 from evals.harness.form import Sample
 from evals.harness.suite import Case, Suite
@@ -89,10 +91,12 @@ def checked(suite: Suite, case: Case, answer: Answer) -> tuple[float | None, str
         answer.tool_calls,
         answer.finish_reason,
         answer.refusal,
+        asked_schema(case.fields.get("response_format")),
     )
+    check = suite.checks[case.check]
     try:
-        with time_limit(CHECK_LIMIT_S):
-            outcome = suite.checks[case.check](subject)
+        with time_limit(limit_s(check, CHECK_LIMIT_S)):
+            outcome = applied(check, subject)
     except Exception as error:  # a check may be anybody's code
         return None, f"{type(error).__name__}: {error}"
     if outcome.verdict is Verdict.UNSCORED:

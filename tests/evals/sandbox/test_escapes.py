@@ -51,7 +51,7 @@ def runners() -> list[Runner]:
     """As root, by way of a Python that an ordinary user can read, too."""
     if os.geteuid() != 0 or not SYSTEM_PYTHON.exists():
         return [as_this_user]
-    asked = [SYSTEM_PYTHON, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
+    asked = [str(SYSTEM_PYTHON), "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
     return [as_this_user, as_ordinary_user] if subprocess.run(asked).returncode == 0 else [as_this_user]
 
 
