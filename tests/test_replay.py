@@ -95,7 +95,8 @@ def test_the_number_check_agrees_with_the_published_verdicts_on_gsm8k() -> None:
 def test_gsm8k_is_learnt_and_its_bound_holds_on_the_held_out_split(tmp_path: Path) -> None:
     output = replay(GSM8K, tmp_path / "home", "--max-quality-loss", "0.05")
     assert "regret <= 5.0% with confidence 95%" in output
-    assert re.search(r"kept on the held-out prompts: \d+ regrets in n=252", output)
+    # So few prompts scatter around the bound; a bound that they refute would be a false promise.
+    assert re.search(r"  (kept|not refuted) on the held-out prompts: \d+ regrets in n=252", output)
     assert number(r"HELD OUT(?s:.)*?\n    router +([\d.]+)", output) > 0.5
     for baseline in ("random", "prompt length", "kNN"):
         assert re.search(rf"HELD OUT(?s:.)*?\n    {baseline} +[\d.]+ \[[\d.]+, [\d.]+\]", output)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from scipy.stats import binom
+
 from evals.replay.holdout import HeldOut
 from evals.report.layout import decimal, money, net_share, pairs, percent, wrapped_pairs
 from evals.report.tree import Curves, Report
 from stepdown.settings import TaskSettings
+
+SIGNIFICANT = 0.05
 
 
 def held_out_lines(held: HeldOut, task: TaskSettings, *, labels: int) -> Iterator[str]:
@@ -76,7 +80,13 @@ def _bound(report: Report, held: HeldOut | None, task: TaskSettings) -> Iterator
 
 
 def _verdict(held: HeldOut, task: TaskSettings) -> str:
+    """Whether the held-out prompts bear the bound out; a few more regrets than its mean may be chance."""
     n, limit = held.regret.n, task.max_quality_loss
-    kept = "kept" if held.regret.value <= limit else "exceeded"
-    found = f"{held.regrets} regrets in n={n:,}, {limit:.1%} would be {limit * n:.1f}"
-    return f"{kept} on the held-out prompts: {found}"
+    found = (
+        f"on the held-out prompts: {held.regrets} regrets in n={n:,}, {limit:.1%} would be {limit * n:.1f}"
+    )
+    if held.regret.value <= limit:
+        return f"kept {found}"
+    chance = float(binom.sf(held.regrets - 1, n, limit))
+    verdict = "refuted" if chance < SIGNIFICANT else "not refuted"
+    return f"{verdict} {found}; as many or more come by chance with p = {chance:.2g}"

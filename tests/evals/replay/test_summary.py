@@ -24,9 +24,11 @@ def held(regrets: int) -> HeldOut:
 
 
 def test_a_bound_that_held_and_one_that_did_not_are_told_apart() -> None:
-    kept, exceeded = ("\n".join(held_out_lines(held(k), TASK, labels=60)) for k in (5, 6))
+    kept, more, refuted = ("\n".join(held_out_lines(held(k), TASK, labels=60)) for k in (5, 6, 13))
     assert "kept on the held-out prompts: 5 regrets in n=100, 5.0% would be 5.0" in kept
-    assert "exceeded on the held-out prompts: 6 regrets in n=100" in exceeded
+    assert "not refuted on the held-out prompts: 6 regrets in n=100" in more
+    assert "p = 0.38" in more
+    assert "bound                   refuted on the held-out prompts: 13 regrets in n=100" in refuted
     assert "fitted on 60 labelled prompts" in kept
     assert "3 pairs that could not be labelled" in kept
 
