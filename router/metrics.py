@@ -63,6 +63,16 @@ class Metrics:
         self.shadows_dropped = Counter(
             "stepdown_shadow_calls_dropped", "Shadow calls that found no place.", registry=own
         )
+        self.policy_revision = Gauge("stepdown_policy_revision", "Promotions loaded.", registry=own)
+        self.reload_failures = Counter(
+            "stepdown_policy_reload_failures", "Policies that were refused or not readable.", registry=own
+        )
+        self._count_picks(own)
+        self._served: dict[ServedLabels, Counter] = {}
+        self._timed: dict[str, tuple[Histogram, Histogram]] = {}
+
+    def _count_picks(self, own: CollectorRegistry) -> None:
+        """The metrics of portfolios."""
         self._candidates = Counter(
             "stepdown_candidates",
             "Answers of a strong tier of several: picked, passed_over or failed.",
@@ -78,12 +88,6 @@ class Metrics:
         self._stage_failures = Counter(
             "stepdown_picker_failures", "Stages of a picker that failed.", ["task", "stage"], registry=own
         )
-        self.policy_revision = Gauge("stepdown_policy_revision", "Promotions loaded.", registry=own)
-        self.reload_failures = Counter(
-            "stepdown_policy_reload_failures", "Policies that were refused or not readable.", registry=own
-        )
-        self._served: dict[ServedLabels, Counter] = {}
-        self._timed: dict[str, tuple[Histogram, Histogram]] = {}
 
     def served(
         self, task: str, model: str, reason: str, status: int, latency_s: float, ttft_ms: float | None

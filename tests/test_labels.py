@@ -130,3 +130,6 @@ def test_the_traffic_is_sliced(service: Service) -> None:
     service._wait_until(
         "slices are kept", lambda: service.registry.newest("slices", DEFAULT_TASK) is not None
     )
+    kept = service.registry.newest("slices", DEFAULT_TASK)
+    assert kept is not None
+    assert kept.summary["prompts"] == len(PROMPTS)
