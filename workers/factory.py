@@ -33,7 +33,7 @@ from workers.names import (
 from workers.tasks import register
 
 GRACE_S = 60.0
-LONGEST_WAIT_S = 600.0  # between two looks whether something is due that the ledger dates
+LONGEST_WAIT_S = 120.0  # between two looks whether something is due that the ledger dates
 
 
 class Hint(NamedTuple):
