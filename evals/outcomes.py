@@ -5,10 +5,11 @@ there, or failed to label, is missing and never bad. Bodies are read only where 
 one that is corrupt or gone is skipped and counted. What a call's verdict is, `evals.verdicts` decides.
 The module does not know what is made of the tables.
 
-Three flags keep apart what a verdict may be used for. A *trusted* one is the truth about its call. A
+Flags keep apart what a verdict may be used for. A *trusted* one is the truth about its call. A
 *representative* one is trusted and was not asked for because the call was interesting: a check's, or a
 person's within the audit sample; estimates and promises about the truth rest on these alone. A *drawn* one is
-representative or has a judge's or a user's word besides, and may be counted as they see it.
+representative or has a judge's or a user's word besides, and may be counted as they see it. On a *ruled* one
+a judge gave a verdict: what judges look at is drawn by hash, while users speak when they like.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ CALL_COLUMNS = (
     "cost_usd_micros",
 )
 COUNTS = ("prompt_tokens", "completion_tokens", "cost_usd_micros")
-FLAGS = ("trusted", "representative", "drawn")
+FLAGS = ("trusted", "representative", "drawn", "ruled")
 PAIR_VALUES = (
     "good",
     "judged",
@@ -289,7 +290,8 @@ def _with_labels(
     for name in ("good", "judged"):
         calls[name] = calls[name].astype(float)
     calls["verdict"] = calls["verdict"].astype(object)
-    calls["trusted"] = [one is not None and one.trusted for one in standing]
+    for name in ("trusted", "ruled"):
+        calls[name] = [one is not None and getattr(one, name) for one in standing]
     checked = pd.Series([one is not None and one.checked for one in standing], index=calls.index, dtype=bool)
     by_person = (calls["source"] == Kind.PERSON) & calls["request"].isin(audit)
     calls["representative"] = calls["trusted"].astype(bool) & (checked | by_person)

@@ -50,6 +50,7 @@ class Standing(NamedTuple):
         trusted: Whether it is a person's or a check's, and scored.
         checked: Whether the checks gave a verdict of their own.
         judged: Fused probability by judges and users alone, NaN where none of them labelled it.
+        ruled: Whether a judge gave a verdict, scored.
     """
 
     verdict: str
@@ -58,6 +59,7 @@ class Standing(NamedTuple):
     trusted: bool
     checked: bool
     judged: float
+    ruled: bool
 
 
 class Verdicts(NamedTuple):
@@ -187,11 +189,12 @@ def _standing(said: Said, trusted: Trusted | None, fused: Fused | None) -> Stand
     subject = next(iter(said.values())).subject
     judged = fused.judged.get(subject, math.nan) if fused is not None else math.nan
     checked = check_verdict(said) in (Verdict.GOOD, Verdict.BAD)
+    ruled = any(label.verdict != Verdict.UNSCORED for label in of_kind(said, Kind.JUDGE))
     if trusted is not None:
         scored = trusted.verdict != Verdict.UNSCORED
         good = float(trusted.verdict == Verdict.GOOD) if scored else math.nan
-        return Standing(trusted.verdict, good, trusted.source, scored, checked, judged)
+        return Standing(trusted.verdict, good, trusted.source, scored, checked, judged, ruled)
     if math.isnan(judged):
-        return Standing(Verdict.UNSCORED.value, math.nan, Kind.JUDGE, False, checked, judged)
+        return Standing(Verdict.UNSCORED.value, math.nan, Kind.JUDGE, False, checked, judged, ruled)
     verdict = Verdict.GOOD if judged >= GOOD_FROM else Verdict.BAD
-    return Standing(verdict.value, judged, Kind.JUDGE, False, checked, judged)
+    return Standing(verdict.value, judged, Kind.JUDGE, False, checked, judged, ruled)

@@ -1,7 +1,8 @@
 """The report's part on labels: how far each labeller can be trusted, and what that makes of the quality.
 
-Invariant: an estimate that rests on judges' or users' word stands beside the one that does not. Only
-`read_labels` reads the ledger; the estimates are made from tables.
+Invariant: an estimate that rests on judges' word stands beside the one that does not, and none that is called
+valid rests on who chose to speak: users' words help only where a judge ruled too. Only `read_labels` reads the
+ledger; the estimates are made from tables.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from evals.judge.audits import JudgeAudit
 from evals.judge.injection import newest_audit
 from evals.labeller_error import LabellerErrors, labeller_errors
 from evals.metrics.intervals import Estimate, mean_outcome, paired_difference
-from evals.metrics.ppi import Powered, powered_difference, powered_mean
+from evals.metrics.ppi import POWERED, Powered, powered_difference, powered_mean
 from evals.outcomes import ANSWERING, Outcomes
 from stepdown.ledger import Ledger
 from stepdown.settings import TaskSettings
@@ -107,45 +108,43 @@ def _received(outcomes: Outcomes) -> pd.DataFrame:
 
 def _mean(name: str, rows: pd.DataFrame, tier: str, confidence: float) -> QualityLine:
     good, judged, groups = rows[f"{tier}good"], rows[f"{tier}judged"], rows["prompt_hash"]
-    truth = rows[f"{tier}representative"].to_numpy(bool)
-    has = judged.notna().to_numpy(bool)
-    return QualityLine(
-        name,
-        signed=False,
-        trusted=mean_outcome(good[truth], groups=groups[truth], confidence=confidence),
-        naive=mean_outcome(good, groups=groups, confidence=confidence),
-        powered=powered_mean(
-            good[truth & has],
-            judged[truth & has],
-            judged[~truth & has],
-            groups=groups[truth & has],
-            judged_groups=groups[~truth & has],
-            confidence=confidence,
-        ),
+    truth, has = (rows[f"{tier}{flag}"].to_numpy(bool) for flag in ("representative", "ruled"))
+    trusted = mean_outcome(good[truth], groups=groups[truth], confidence=confidence)
+    powered = powered_mean(
+        good[truth & has],
+        judged[truth & has],
+        judged[~truth & has],
+        groups=groups[truth & has],
+        judged_groups=groups[~truth & has],
+        confidence=confidence,
     )
+    naive = mean_outcome(good, groups=groups, confidence=confidence)
+    return QualityLine(name, False, trusted, naive, _or_all_trusted(powered, trusted))
+
+
+def _or_all_trusted(powered: Powered, trusted: Estimate) -> Powered:
+    """Where the judged labels help nothing, the trusted ones stand alone: all of them, judged too or not."""
+    return powered if powered.method == POWERED else powered._replace(estimate=trusted)
 
 
 def _difference(name: str, pairs: pd.DataFrame, confidence: float) -> QualityLine:
-    truth, has = _both(pairs, "representative"), _both(pairs, "judged")
+    truth, has = _both(pairs, "representative"), _both(pairs, "ruled")
     groups = pairs["prompt_hash"]
 
     def of(column: str, rows: pd.Series[bool]) -> tuple[Column[float], Column[float]]:
         return pairs.loc[rows, f"small_{column}"], pairs.loc[rows, f"strong_{column}"]
 
-    return QualityLine(
-        name,
-        signed=True,
-        trusted=paired_difference(*of("good", truth), confidence, groups=groups[truth]),
-        naive=paired_difference(*of("good", truth | True), confidence, groups=groups),
-        powered=powered_difference(
-            of("good", truth & has),
-            of("judged", truth & has),
-            of("judged", ~truth & has),
-            groups=groups[truth & has],
-            judged_groups=groups[~truth & has],
-            confidence=confidence,
-        ),
+    trusted = paired_difference(*of("good", truth), confidence, groups=groups[truth])
+    naive = paired_difference(*of("good", truth | True), confidence, groups=groups)
+    powered = powered_difference(
+        of("good", truth & has),
+        of("judged", truth & has),
+        of("judged", ~truth & has),
+        groups=groups[truth & has],
+        judged_groups=groups[~truth & has],
+        confidence=confidence,
     )
+    return QualityLine(name, True, trusted, naive, _or_all_trusted(powered, trusted))
 
 
 def _both(pairs: pd.DataFrame, column: str) -> pd.Series[bool]:

@@ -10,8 +10,10 @@ import pytest
 
 from evals.judge.audits import JudgeAudit, Rate
 from evals.metrics.ppi import ALONE, POWERED
+from evals.outcomes import read_outcomes
 from evals.report import build_report, render_text, to_json
 from evals.report import labels as labels_module
+from evals.report.labels import quality_lines
 from evals.report.labels_text import label_sections
 from evals.report.layout import WIDTH
 from evals.report.quality import promise
@@ -73,6 +75,32 @@ def test_few_trusted_labels_correct_many_judged_ones(ledger: Ledger) -> None:
     difference = lines["small minus strong"]
     assert difference.powered.estimate.value == pytest.approx(-0.5, abs=0.08)
     assert lines["received by clients"].powered.judged == 240
+
+
+def test_users_who_speak_when_they_are_unhappy_tilt_no_estimate(ledger: Ledger) -> None:
+    writer = Writer(ledger)
+    with writer.together():
+        for i in range(200):
+            call = writer.call(writer.request(f"prompt {i}"), Tier.STRONG)
+            writer.label(call, VERDICT[i % 10 > 0])
+            if i % 10 == 0:
+                writer.label(call, Verdict.BAD, labeller="feedback:thumb")
+    (line,) = quality_lines(read_outcomes(ledger, "default"), 0.95)
+    assert line.powered.estimate == line.trusted
+    assert line.trusted.value == pytest.approx(0.9)
+    assert (line.trusted.n, line.powered.method) == (200, ALONE)
+
+
+def test_users_words_join_only_where_a_judge_ruled(ledger: Ledger) -> None:
+    writer = play_judged(ledger)
+    with writer.together():
+        for i in range(100):
+            call = writer.call(writer.request(f"unjudged {i}"), Tier.STRONG)
+            writer.label(call, Verdict.BAD, labeller="feedback:thumb")
+    line = quality_lines(read_outcomes(ledger, "default", audit_share=1.0), 0.95)[0]
+    assert line.naive.n == 400
+    assert (line.powered.estimate.n, line.powered.judged) == (60, 240)
+    assert line.powered.estimate.low > 0.9  # strong is always right
 
 
 def test_the_judges_error_is_in_text_and_json(ledger: Ledger) -> None:
