@@ -1,8 +1,8 @@
 """The report's part on labels: how far each labeller can be trusted, and what that makes of the quality.
 
 Invariant: an estimate that rests on judges' word stands beside the one that does not, and none that is called
-valid rests on who chose to speak: users' words help only where a judge ruled too. Only `read_labels` reads the
-ledger; the estimates are made from tables.
+valid rests on who chose to speak: users' words help only where a judge ruled too. Only `read_labels` reads
+the ledger; the estimates are made from tables.
 """
 
 from __future__ import annotations
