@@ -7,7 +7,9 @@ and one model is never asked more often at once than the limit says. Knows nothi
 from __future__ import annotations
 
 import asyncio
+import math
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ LONGEST_WAIT_S = 60.0
 WORTH_ANOTHER_TRY = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 Sleep = Callable[[float], Awaitable[None]]
+CLOCK: Callable[[], float] = time.monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class Asker:
         concurrency: Calls at once of one model.
         attempts: Most tries of one question.
         sleep: Waits between two tries.
+        until: Time of `CLOCK` after which a model that sent nothing is not tried again.
     """
 
     def __init__(
@@ -72,11 +76,13 @@ class Asker:
         concurrency: int,
         attempts: int = ATTEMPTS,
         sleep: Sleep = asyncio.sleep,
+        until: float = math.inf,
     ) -> None:
         self.models = models
         self._places = {alias: asyncio.Semaphore(concurrency) for alias in models}
         self._attempts = attempts
         self._sleep = sleep
+        self._until = until
 
     async def ask(
         self,
@@ -112,7 +118,8 @@ class Asker:
                 for record in attempt.records(request):
                     (calls if isinstance(record, Call) else bodies).append(record)  # type: ignore[arg-type]
                 wait_s = _wait_s(error, attempt, number)
-                if wait_s is None or number == self._attempts - 1:
+                silent = attempt.reply is None and CLOCK() >= self._until
+                if wait_s is None or silent or number == self._attempts - 1:
                     break
                 await self._sleep(wait_s)
         answer = read_answer(attempt.body) if error is None else None
@@ -163,6 +170,7 @@ async def open_asker(
     aliases: Collection[str],
     *,
     concurrency: int | None = None,
+    until: float = math.inf,
     upstreams: UpstreamFactory = upstream_for,
 ) -> AsyncIterator[Asker]:
     """An asker of some of the declared models, closed at the end of the block.
@@ -172,6 +180,7 @@ async def open_asker(
         environ: Where the upstreams' keys are.
         aliases: The models to be asked.
         concurrency: Calls at once of one model; None takes that of the settings.
+        until: Time of `CLOCK` after which a model that sent nothing is not tried again.
         upstreams: Opens the upstream of a model.
 
     Raises:
@@ -186,6 +195,6 @@ async def open_asker(
     session = open_session(settings.proxy.connect_timeout_s)
     try:
         models = open_models(some, read_keys(some, environ), session, upstreams)
-        yield Asker(models, concurrency=concurrency or settings.worker.concurrency)
+        yield Asker(models, concurrency=concurrency or settings.worker.concurrency, until=until)
     finally:
         await session.close()

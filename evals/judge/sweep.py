@@ -1,7 +1,8 @@
 """Judges what is unjudged: the one function that workers and the command line call.
 
 Invariant: what is to be done is read from the ledger, so a sweep that is killed is taken up by the next one,
-and a sweep with nothing to do asks nobody. One judge's trouble is noted and never another's.
+and a sweep with nothing to do asks nobody. One judge's trouble is noted and never another's: each judge has
+its share of the time, however long one before it hung.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ Candidates = Iterator[tuple[Item, History]]
 
 
 class Run(NamedTuple):
-    """What the judges of one sweep share.
+    """What a judge needs to be asked.
 
     Attributes:
-        deadline: Time of `CLOCK` after which no question is put.
+        deadline: Time of `CLOCK` after which no question is put to it.
     """
 
     ledger: Ledger
@@ -64,7 +65,8 @@ def judge_all(
 ) -> JudgeCounts:
     """Judge the backlog of every judge until there is none, or the time is up.
 
-    When the time is up no question is put any more, and those under way are waited for.
+    The time is shared among the judges; what one does not need, those after it have. When a judge's time is
+    up, no question is put to it any more, and those under way are waited for.
 
     Args:
         ledger: Where calls are read, and calls and labels kept.
@@ -79,12 +81,14 @@ def judge_all(
     Raises:
         LedgerError: The ledger refused; what was judged until then is kept.
     """
-    run = Run(ledger, settings, environ, CLOCK() + budget_s, upstreams)
-    total = JudgeCounts()
-    for name in settings.tasks if task is None else [task]:
-        for one in judges_of(settings, name):
-            if (judge is None or one.name == judge) and CLOCK() < run.deadline:
-                total = _judge(run, one, total, progress)
+    names = settings.tasks if task is None else [task]
+    judges = [one for name in names for one in judges_of(settings, name) if judge in (None, one.name)]
+    end, total = CLOCK() + budget_s, JudgeCounts()
+    for place, one in enumerate(judges):
+        share_s = max(budget_s / len(judges), (end - CLOCK()) / (len(judges) - place))
+        run = Run(ledger, settings, environ, CLOCK() + share_s, upstreams)
+        if CLOCK() < run.deadline:
+            total = _judge(run, one, total, progress)
     return total
 
 
@@ -118,7 +122,8 @@ async def _sit(run: Run, judge: Judge, sitting: Sitting) -> None:
     if first is None:
         return
     models, at_once = [judge.settings.model], run.settings.worker.concurrency
-    async with open_asker(run.settings, run.environ, models, upstreams=run.upstreams) as asker:
+    asking = open_asker(run.settings, run.environ, models, until=run.deadline, upstreams=run.upstreams)
+    async with asking as asker:
         await sitting.ask(chain([first], items), asker, at_once=at_once, deadline=run.deadline)
 
 

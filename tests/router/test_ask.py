@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
@@ -107,6 +108,22 @@ async def test_a_model_that_is_too_slow_is_asked_again(model: FakeModel) -> None
     assert asked.answer is not None
     assert [call.status for call in asked.calls] == [0, 200]
     assert "sent nothing for 0.2 s" in (asked.calls[0].error or "")
+
+
+async def test_when_the_time_is_up_a_silent_model_is_tried_no_more_but_a_busy_one_is(
+    model: FakeModel,
+) -> None:
+    def opened() -> AbstractAsyncContextManager[Asker]:
+        return open_asker(settings_of(model, timeout_s=0.2), {}, ["judge"], until=0.0)
+
+    model.behaviour = in_turn(Reply(head_after_s=2.0, parts=(b"{}",)), plain("Quick."))
+    async with opened() as asker:
+        asked = await asker.ask("judge", QUESTION, request="r1")
+    assert [call.status for call in asked.calls] == [0]
+    model.behaviour = in_turn(fakes.error(429, headers=(("Retry-After", "0"),)), plain("Free."))
+    async with opened() as asker:
+        asked = await asker.ask("judge", QUESTION, request="r1")
+    assert [call.status for call in asked.calls] == [429, 200]
 
 
 async def test_a_model_that_is_away_is_said_to_be() -> None:

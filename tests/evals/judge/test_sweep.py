@@ -333,6 +333,20 @@ def test_the_oldest_first_until_the_time_is_up(ledger: Ledger, referee: FakeMode
     assert first_unjudged(ledger, "sums", changed) == at(pairs[2].request)
 
 
+def test_a_judge_that_hangs_takes_no_time_of_the_others(ledger: Ledger, referee: FakeModel) -> None:
+    pair = answered(ledger, "sums", "2+2?", "It is four.", shadow="Five.")
+    plain = settings_for(referee)
+    task = plain.tasks["sums"]
+    with running(FakeModel(lambda _: Reply(head_after_s=30.0, parts=(b"{}",)))) as silent:
+        models = {**plain.models, "mute": silent.settings("mute-1", timeout_s=1.0)}
+        judges = {"a": replace(task.judges["j"], model="mute"), **task.judges}
+        settings = replace(plain, models=models, tasks={"sums": replace(task, judges=judges)})
+        counts = sweep(ledger, settings, budget_s=0.5)  # over before the first has failed
+    assert (counts.judged, counts.failed) == (1, 1)
+    assert len([call for call in judge_calls(ledger) if call.status == 0]) == 1  # no second try
+    assert set(labels(ledger)) == {pair.call, pair.shadow}
+
+
 def test_two_sweeps_of_a_judge_do_not_run_at_once(ledger: Ledger, referee: FakeModel) -> None:
     answered(ledger, "sums", "2+2?", "It is four.", shadow="Five.")
     settings = settings_for(referee)
