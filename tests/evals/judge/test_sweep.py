@@ -337,7 +337,8 @@ def test_a_judge_that_hangs_takes_no_time_of_the_others(ledger: Ledger, referee:
     pair = answered(ledger, "sums", "2+2?", "It is four.", shadow="Five.")
     plain = settings_for(referee)
     task = plain.tasks["sums"]
-    with running(FakeModel(lambda _: Reply(head_after_s=30.0, parts=(b"{}",)))) as silent:
+    silent = FakeModel(lambda _: Reply(head_after_s=30.0, parts=(b"{}",)))
+    with running(silent):
         models = {**plain.models, "mute": silent.settings("mute-1", timeout_s=1.0)}
         judges = {"a": replace(task.judges["j"], model="mute"), **task.judges}
         settings = replace(plain, models=models, tasks={"sums": replace(task, judges=judges)})
