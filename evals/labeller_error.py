@@ -20,6 +20,7 @@ import pandas as pd
 
 from evals.metrics.agreement import Agreement, agreement, kappa, krippendorff_alpha
 from evals.metrics.intervals import Estimate
+from evals.order_bias import order_lines
 from evals.outcomes import Outcomes, labels_of, read_outcomes
 from evals.suspects import Suspects, suspects
 from evals.verdicts import Said, check_verdict, newest_labels, of_kind, people_verdict
@@ -81,6 +82,7 @@ class LabellerErrors:
         contradictions: The first `LISTED`, newest first; `contradicted` counts them all.
         presumed: Tiers in which the worth of judges and users had to be presumed, for want of trusted labels.
         suspects: References that both models contradict.
+        left_out: Whose labels count for nothing, and why, in words.
     """
 
     task: str
@@ -91,6 +93,7 @@ class LabellerErrors:
     contradicted: int
     presumed: tuple[str, ...]
     suspects: Suspects
+    left_out: tuple[str, ...] = ()
 
 
 def labeller_errors(
@@ -121,6 +124,7 @@ def labeller_errors(
         contradicted=len(contradictions),
         presumed=tuple(sorted(tier for tier, fused in read.fused.items() if not fused.identified)),
         suspects=suspects(ledger, task_name, task, said, read),
+        left_out=order_lines(read.by_order),
     )
 
 

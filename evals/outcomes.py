@@ -24,6 +24,8 @@ import pandas as pd
 from sqlalchemy import Select, select
 
 from evals.metrics.fusion import Fused
+from evals.metrics.intervals import Estimate
+from evals.order_bias import going_by_order
 from evals.verdicts import LabelRow, Verdicts, verdicts
 from router.fitting.fit import Example
 from router.fitting.splits import position
@@ -95,12 +97,14 @@ class Outcomes:
         pairs: One row a request for which both models were called unconditionally and answered:
             the columns of requests, and `PAIR_VALUES` of each tier as `strong_…` and `small_…`.
         fused: How judges' and users' labels were fused, by tier.
+        by_order: Judges that go by the order of the answers, whose labels count for nothing.
     """
 
     requests: pd.DataFrame
     calls: pd.DataFrame
     pairs: pd.DataFrame
     fused: Mapping[str, Fused] = field(default_factory=dict)
+    by_order: Mapping[str, Estimate] = field(default_factory=dict)
 
     @property
     def labelled_pairs(self) -> pd.DataFrame:
@@ -156,14 +160,16 @@ def read_outcomes(ledger: Ledger, task: str, *, audit_share: float = AUDIT_SHARE
     requests["audit"] = _audited(requests["id"], audit_share)
     calls = _typed_calls(_frame(ledger, _calls_query(task), CALL_COLUMNS))
     labels = labels_of(ledger, task)
-    found = verdicts(labels, dict(zip(calls["id"], calls["tier"], strict=True)))
+    by_order = going_by_order(ledger, task)
+    counted = [label for label in labels if label.labeller not in by_order]
+    found = verdicts(counted, dict(zip(calls["id"], calls["tier"], strict=True)))
     calls = _with_labels(calls, labels, found, set(requests.loc[requests["audit"], "id"]))
     requests["answered"] = requests["id"].map(_answering(calls))
     for flag in ("explored", "shadowed"):
         requests[flag] = requests[flag].astype("boolean").fillna(False).astype(bool)
     for number in ("gain", "threshold", "propensity"):
         requests[number] = requests[number].astype(float)
-    return Outcomes(requests, calls, _pairs(requests, calls), found.fused)
+    return Outcomes(requests, calls, _pairs(requests, calls), found.fused, by_order)
 
 
 def calls_frame(ledger: Ledger, task: str) -> pd.DataFrame:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from evals.judge.sweep import first_unjudged
 from evals.labelling import first_unlabelled
+from evals.order_bias import order_lines
 from evals.outcomes import JUDGED, Outcomes, certifiable, read_outcomes, training_examples
 from evals.promotion import (
     ACTOR,
@@ -84,7 +85,7 @@ def _fit_if_due(
     pairs = int(whole["prompt_hash"].nunique())
     may_certify = int(whole.loc[certifiable(whole, task.certify_on), "prompt_hash"].nunique())
     if why_not := why_not_fit(task, pairs, _newest(registry, task_name), may_certify):
-        return None, why_not
+        return None, "; ".join([why_not, *order_lines(outcomes.by_order)])
     examples = training_examples(ledger, whole, certify_on=task.certify_on)
     wanted, look = promise_of(task), registry.count(ROUTER, task_name) + 1
     try:

@@ -25,6 +25,7 @@ class Side(enum.StrEnum):
     TIE = "tie"
 
 
+ORDERS_DISAGREED = " votes, the two orders disagreed in"
 SCORES = {Side.FIRST: (1.0, 0.0), Side.SECOND: (0.0, 1.0), Side.TIE: (0.5, 0.5)}
 
 
@@ -103,9 +104,8 @@ def _rule_pair(votes: int, opinions: Mapping[str, Reading]) -> Ruling:
 
 def _pair_words(winner: Side, counted: Counter[Side], disagreed: int, reasons: Mapping[Side, str]) -> str:
     scored = counted.total()
-    words = f"{counted[winner]} of {scored} votes"
-    if disagreed:
-        words += f", the two orders disagreed in {disagreed}"
+    words = f"{counted[winner]} of {scored}"
+    words += f"{ORDERS_DISAGREED} {disagreed}" if disagreed else " votes"
     reason = reasons.get(winner) or next(iter(reasons.values()))
     return f"{words}: {reason}"
 

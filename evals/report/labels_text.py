@@ -58,6 +58,7 @@ def labeller_section(errors: LabellerErrors) -> list[str]:
         f"worth: each is presumed right {PRESUMED:.0%} of the time."
         for tier in errors.presumed
     ]
+    notes += [f"{line}." for line in errors.left_out]
     return ["LABELLERS", *table(header, rows, left=2), *_paragraphs(notes)]
 
 
