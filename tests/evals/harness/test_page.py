@@ -83,6 +83,11 @@ def test_one_model_alone_has_a_page_too(tmp_path: Path) -> None:
     assert "100.0%" in text
 
 
+def test_a_figure_may_break_before_its_interval_and_nowhere_else(tmp_path: Path) -> None:
+    page = to_html(evaluated(read(tmp_path, sums(4)), {"a": [1.0] * 4})).decode()
+    assert '<span class="whole">100.0%</span> <span class="ends">[39.8, 100.0]</span>' in page
+
+
 def test_a_picture_is_drawn_where_cost_and_quality_are_known(tmp_path: Path) -> None:
     suite = read(tmp_path, sums(20))
     scores = {"a": [1.0] * 20, "b": [0.0] * 20}
