@@ -5,8 +5,8 @@ it. What strong would have cost for a request that small answered is estimated f
 answered the same request: strong's cost of a prompt token of small's count, and strong's completion
 tokens per completion token of small's (two ratio estimators), or the mean cost of a strong answer where
 tokens or the output price are not known. Where strong is a portfolio, its cost is that of all candidates.
-The interval resamples the pairs by prompt and adds the spread
-of single requests around the estimate.
+What judges cost is on it, whoever chose the model that they judge. The interval resamples the pairs by prompt
+and adds the spread of single requests around the estimate.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def bill(
     unknown = calls[calls["ok"] & calls["cost_usd_micros"].isna()]
     excluded = set(unknown.loc[unknown["role"].isin((*ANSWERING, Role.CANDIDATE)), "request"])
     priced = decided.where(~decided.requests["id"].isin(excluded))
-    costs = _costs(priced, offline)
+    costs = _costs(priced, outcomes.where(~outcomes.requests["id"].isin(excluded)).calls, offline)
     rent = _rent(decided.requests, rates.small_usd_per_hour)
     known, small = _answered(priced)
     estimated = _strong_cost(small, history, rates, confidence)
@@ -109,21 +109,21 @@ def _refuse_without_price(calls: pd.DataFrame) -> None:
             )
 
 
-def _costs(outcomes: Outcomes, offline: Offline) -> dict[str, int]:
+def _costs(outcomes: Outcomes, of_all: pd.DataFrame, offline: Offline) -> dict[str, int]:
+    """What was paid; judges' work on requests that the policy did not decide, among `of_all`, is paid too."""
     calls = outcomes.calls
     explored = calls["request"].isin(outcomes.requests.loc[outcomes.requests["explored"], "id"])
     shadow = calls["role"] == Role.SHADOW
-    judge = calls["role"] == Role.JUDGE
     parts = {
         "live": calls["role"] == Role.LIVE,
         "candidates": calls["role"] == Role.CANDIDATE,
         "shadow": shadow & ~explored,
         "exploration": shadow & explored,
         "escalation": calls["role"] == Role.ESCALATION,
-        "judge": judge,
     }
     costs = {name: int(calls.loc[chosen, "cost_usd_micros"].sum()) for name, chosen in parts.items()}
-    costs["judge"] += int(calls["label_cost_usd_micros"].sum()) + offline.judging
+    asked = int(of_all.loc[of_all["role"] == Role.JUDGE, "cost_usd_micros"].sum())
+    costs["judge"] = asked + int(of_all["label_cost_usd_micros"].sum()) + offline.judging
     return {**costs, "evaluations": offline.evaluations, "trials": offline.trials}
 
 

@@ -160,6 +160,20 @@ def test_named_models_are_not_on_the_bill(ledger: Ledger) -> None:
         billed(ledger)
 
 
+def test_judging_answers_of_named_models_is_paid_too(ledger: Ledger) -> None:
+    writer = Writer(ledger)
+    pairs(writer)
+    before = billed(ledger)
+    named = writer.request("named", reason=Reason.NAMED, chosen=Tier.STRONG)
+    writer.call(named, Tier.STRONG, cost=180)
+    judged = writer.call(named, Tier.STRONG, role=Role.JUDGE, cost=5)
+    writer.label(judged, Verdict.GOOD, labeller="judge:large", cost=7)
+    found = billed(ledger)
+    assert (found.requests, found.live) == (before.requests, before.live)
+    assert found.judge == before.judge + 5 + 7
+    assert_adds_up(found)
+
+
 def test_a_failed_small_call_is_paid_by_us_and_not_by_always_strong(ledger: Ledger) -> None:
     writer = Writer(ledger)
     request = writer.request("one", mode=Mode.ROUTE, chosen=Tier.SMALL, reason=Reason.FALLBACK)
