@@ -119,8 +119,13 @@ def _fit_if_due(
 
 
 def _first_waiting(ledger: Ledger, task_name: str, task: TaskSettings) -> datetime | None:
-    """When the first request came that has an answer for a check or a judge to label; None where none has."""
-    waiting = (first_unlabelled(ledger, task_name, task), first_unjudged(ledger, task_name, task))
+    """When the first request came that waits for a label on which a bound may rest; None where none does.
+
+    A trusted verdict never depends on a judge, so a judge that is away holds up no bound but one on its word.
+    """
+    waiting = [first_unlabelled(ledger, task_name, task)]
+    if task.certify_on == JUDGED:
+        waiting.append(first_unjudged(ledger, task_name, task))
     return min((at for at in waiting if at is not None), default=None)
 
 

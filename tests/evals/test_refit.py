@@ -182,6 +182,14 @@ def test_judged_pairs_certify_nothing_unless_the_task_says_so(ledger: Ledger) ->
     assert step.evidence["judged_by"] == ["judge:j"]
 
 
+def test_a_judge_that_is_away_holds_up_no_bound_on_trusted_labels(ledger: Ledger) -> None:
+    judge_pairs(ledger, 100)
+    late = msgspec.structs.replace(JUDGED, judges={**JUDGES, "away": JudgeSettings(model="strong")})
+    trusting = msgspec.structs.replace(late, certify_on="judged")
+    assert (refit(ledger, "sums", trusting).why_not or "").startswith("0 prompts are labelled")
+    assert refit(ledger, "sums", late).router is not None
+
+
 def test_audit_requests_labelled_by_hand_certify(ledger: Ledger) -> None:
     refit(ledger, "sums", JUDGED)
     judge_pairs(ledger, 200, by_hand=100)
