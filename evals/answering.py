@@ -85,8 +85,13 @@ class Answering:
         key = answer_key(self._models[alias], fields, sample)
         if key not in self._under_way:
             self._under_way[key] = asyncio.create_task(self._answer(alias, fields, key))
-            self._under_way[key].add_done_callback(lambda _: self._under_way.pop(key))
+            self._under_way[key].add_done_callback(lambda task: self._over(key, task))
         return await asyncio.shield(self._under_way[key])
+
+    def _over(self, key: str, task: asyncio.Task[Answered]) -> None:
+        del self._under_way[key]
+        if not task.cancelled():
+            task.exception()  # who waited has it; where a run was stopped nobody does, and it is no news
 
     async def _answer(self, alias: str, fields: Mapping[str, Any], key: str) -> Answered:
         found = await asyncio.to_thread(self._kept, key)

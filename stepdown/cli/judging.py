@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from stepdown.cli.options import declared_task, open_ledger, settings_option, task_option
-from stepdown.errors import SettingsError
+from stepdown.errors import SettingsError, StepdownError
 from stepdown.settings import Settings
 
 if TYPE_CHECKING:
     from evals.judge.counts import JudgeCounts
 
-MICROS = 1_000_000
+STOPPED = "stopped; the verdicts so far are kept, and the same command goes on from there"
 
 
 @click.command()
@@ -100,6 +100,8 @@ def _check(settings: Settings, task: str, name: str | None) -> None:
 
 
 def _in_short(counts: JudgeCounts) -> str:
+    from evals.report.layout import dollars
+
     words = f"{counts.judged} judged ({counts.ties} ties), {counts.unscored} unscored"
     for number, what in (
         (counts.failed, "not answered, to be asked again"),
@@ -107,7 +109,7 @@ def _in_short(counts: JudgeCounts) -> str:
         (counts.batched, "sent to the batch endpoint"),
     ):
         words += f", {number} {what}" if number else ""
-    return f"{words}; {counts.cost_usd_micros / MICROS:.4f} $"
+    return f"{words}; {dollars(counts.cost_usd_micros)}"
 
 
 class _Show(Protocol):
@@ -117,7 +119,11 @@ class _Show(Protocol):
 
 @contextmanager
 def _progress(what: str) -> Iterator[_Show]:
-    """A line that says how far it is, on a terminal; nothing elsewhere."""
+    """A line that says how far it is, on a terminal; nothing elsewhere.
+
+    Raises:
+        StepdownError: It was stopped with Ctrl-C.
+    """
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -125,4 +131,7 @@ def _progress(what: str) -> Iterator[_Show]:
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         line = bar.add_task(what)
-        yield lambda words: bar.update(line, description=f"{what}: {words}")
+        try:
+            yield lambda words: bar.update(line, description=f"{what}: {words}")
+        except KeyboardInterrupt:
+            raise StepdownError(STOPPED) from None

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SUITE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OUT = click.Path(dir_okay=False, path_type=Path)
+STOPPED = "stopped; the answers so far are kept, and the same command goes on from there"
 
 OPTIONS = (
     click.option("--task", help="The suite's task: its checks and judges may be used, and it pays."),
@@ -116,7 +117,11 @@ def served(settings: Settings, suite: Suite, recording: Path | None) -> Iterator
 
 
 def run_plan(ledger: Ledger, plan: Plan) -> Done:
-    """Run a plan, its progress shown where somebody watches."""
+    """Run a plan, its progress shown where somebody watches.
+
+    Raises:
+        StepdownError: It was stopped with Ctrl-C, or the run itself failed.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -132,7 +137,10 @@ def run_plan(ledger: Ledger, plan: Plan) -> Done:
             on_reply=lambda: progress.advance(asking),
             on_score=lambda: progress.advance(scoring),
         )
-        return evaluate(ledger, watched)
+        try:
+            return evaluate(ledger, watched)
+        except KeyboardInterrupt:
+            raise StepdownError(STOPPED) from None
 
 
 def conclude(ledger: Ledger, done: Done, options: Mapping[str, Any]) -> None:

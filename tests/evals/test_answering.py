@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -139,6 +141,36 @@ def test_an_alias_that_is_not_declared_is_named(ledger: Ledger, model: FakeModel
 
     with pytest.raises(SettingsError, match=r"'b' is not declared; declared: a"):
         asyncio.run(ask())
+
+
+def test_a_question_that_nobody_waits_for_any_more_may_break_in_silence(
+    ledger: Ledger, model: FakeModel
+) -> None:
+    class Breaking:
+        async def ask(self, *_: Any, **__: Any) -> Any:
+            await released.wait()
+            raise RuntimeError("Connection closed.")
+
+    async def leave() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+        answering = Answering(
+            cast("Asker", Breaking()), settings_of(model).models, ledger, task="t", purpose="eval"
+        )
+        waiting = asyncio.create_task(answering.answer("a", fields()))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with suppress(asyncio.CancelledError):
+            await waiting
+        released.set()
+        (left,) = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.wait([left])
+        del left
+        await asyncio.sleep(0)
+        gc.collect()
+
+    released, said = asyncio.Event(), list[dict[str, Any]]()
+    asyncio.run(leave())
+    assert said == []
 
 
 KILLED = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from sqlalchemy import func, select
 
 from evals.harness.form import from_json
 from stepdown.cli import cli, main
+from stepdown.cli.suites import STOPPED
 from stepdown.ledger import Ledger, schema
 from tests.evals.harness.suites import adding, asked_text, sums, write_suite
 from tests.fakes import FakeModel, Reply, plain, running
@@ -241,3 +243,18 @@ def test_a_run_that_is_killed_is_taken_up_and_asks_nothing_twice(
     assert (
         f"{120 - kept} answers asked for now, {kept} taken from the cache" in (tmp_path / "log").read_text()
     )
+
+
+def test_a_run_that_is_stopped_says_that_it_can_be_taken_up(
+    settings_file: str, models: dict[str, FakeModel], tmp_path: Path
+) -> None:
+    for model in models.values():
+        model.behaviour = lambda asked: replace(adding()(asked), pause_s=0.2)
+    suite = str(write_suite(tmp_path / "suite", sums(60)))
+    command = [sys.executable, "-m", "stepdown", "eval", "run", suite, "--settings", settings_file]
+    with Process(command, tmp_path / "log") as process:
+        wait_until("ten questions are asked", lambda: len(models["strong"].asked) >= 10)
+        process.popen.send_signal(signal.SIGINT)
+        assert process.popen.wait(30) == 2
+    said = (tmp_path / "log").read_text().strip()
+    assert said == f"stepdown: {STOPPED}", "and nothing of what was under way"

@@ -57,7 +57,7 @@ def test_judge_says_what_it_did(ledger: Ledger, file: str) -> None:
     answered(ledger, "sums", "1?", "It is one.", shadow="one")
     answered(ledger, "sums", "2?", "two", shadow="two")
     said = run("judge", "--task", "sums", "--settings", file)
-    assert said == "2 judged (1 ties), 0 unscored; 0.0002 $\n"
+    assert said == "2 judged (1 ties), 0 unscored; $0.000220\n"
     assert run("judge", "--task", "sums", "--judge", "j", "--settings", file).startswith("0 judged")
 
 
