@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import select
@@ -83,10 +83,12 @@ class Answering:
         if alias not in self._models:
             raise SettingsError(f"model {alias!r} is not declared; declared: {', '.join(self._models)}")
         key = answer_key(self._models[alias], fields, sample)
-        if key not in self._under_way:
+        shared = key in self._under_way
+        if not shared:
             self._under_way[key] = asyncio.create_task(self._answer(alias, fields, key))
             self._under_way[key].add_done_callback(lambda task: self._over(key, task))
-        return await asyncio.shield(self._under_way[key])
+        answered = await asyncio.shield(self._under_way[key])
+        return replace(answered, fresh=False, spent_usd_micros=0) if shared else answered
 
     def _over(self, key: str, task: asyncio.Task[Answered]) -> None:
         del self._under_way[key]

@@ -228,6 +228,7 @@ def suite_toml(task_name: str, task: TaskSettings, sampling: Sampling, cases_has
         "cases_hash": cases_hash,
         "check": task.check,
         "baseline": task.strong,
+        "judge": next(iter(task.judges)) if len(task.judges) > 1 else None,  # a sole one need not be named
     }
     lines = [f"{name} = {toml_value(value)}" for name, value in head.items() if value is not None]
     for name, settings in task.checks.items():

@@ -219,7 +219,7 @@ class _Reader:
         name = named or self._check
         if name is None:
             if not self._judged:
-                raise SuiteError("nothing scores it: it names no check, and the suite has no check or judge")
+                raise SuiteError("nothing scores it: name its `check`, or the suite's `check` or `judge`")
             return None
         if name not in self._declared:
             known = ", ".join(self._declared) or "none"

@@ -71,6 +71,7 @@ def test_the_same_question_twice_at_once_is_asked_once(ledger: Ledger, model: Fa
     both = answers(ledger, settings_of(model), fields(), fields())
     assert [one.answer.text for one in both if one.answer] == ["Slow.", "Slow."]
     assert len(model.asked) == 1
+    assert sorted((one.fresh, one.spent_usd_micros) for one in both) == [(False, 0), (True, 37)]
 
 
 @pytest.mark.parametrize("changed", [{"model": "bigger"}, {"url": "http://127.0.0.1:1/v1"}])

@@ -81,6 +81,16 @@ def test_distinct_prompts_become_cases_that_are_read_as_a_suite(ledger: Ledger, 
     assert tomllib.loads(frozen.file.read_text())["judges"]["helpful"]["rubric"] == 'Say "yes"\nor \\no\x7f.'
 
 
+def test_of_several_judges_the_first_scores_what_no_check_does(ledger: Ledger, tmp_path: Path) -> None:
+    judges = {"first": JudgeSettings(model="strong"), "second": JudgeSettings(model="strong")}
+    task = TaskSettings(judges=judges)
+    write(ledger, "Say hello.", reference=None)
+    frozen = freeze_suite(ledger, "sums", task, Sampling(), tmp_path / "s")
+    suite = load_suite(frozen.file, Reading(tasks={"sums": task}))
+    assert suite.judge is not None
+    assert suite.judge[0] == "first"
+
+
 def test_who_asked_is_not_in_it(ledger: Ledger, tmp_path: Path) -> None:
     write(ledger, "1 + 1?", tenant="0123456789abcdef", conversation="c-77")
     freeze(ledger, tmp_path)
