@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evals.harness.diff import Change, Diff, Moved
-from evals.harness.form import Column, Comparison, Evaluation, Figure
+from evals.harness.form import CaseLine, Column, Comparison, Evaluation, Figure
 from evals.harness.keep import Kept
 from evals.harness.measure import significant
 from evals.metrics.intervals import Estimate
@@ -55,14 +56,14 @@ def _columns(evaluation: Evaluation) -> Iterator[str]:
         if column.coverage is not None:
             yield f"  {column.name}: small answers {_share(column.coverage)} of the cases ({column.alias})"
             if column.seen:
-                yield (
-                    f"  {column.name}: {column.seen:,} cases are of traffic that came before the router was "
+                yield from _wrapped(
+                    f"{column.name}: {column.seen:,} cases are of traffic that came before the router was "
                     "made, which it may have learnt from: its quality is flattered"
                 )
         if column.incomplete:
             yield f"  {column.name}: incomplete, its model was away for some cases; run the suite again"
     for note in evaluation.notes:
-        yield f"  {note}"
+        yield from _wrapped(note)
 
 
 def _comparisons(evaluation: Evaluation, comparisons: Sequence[Comparison]) -> Iterator[str]:
@@ -72,8 +73,8 @@ def _comparisons(evaluation: Evaluation, comparisons: Sequence[Comparison]) -> I
     header = ("", "difference", "n", "better", "worse", "p", "p (Holm)", "")
     yield from table(header, [_comparison(evaluation, c, c.column) for c in comparisons])
     if len(comparisons) > 1:
-        yield (
-            f"  Holm: corrected for {len(comparisons)} comparisons. Jointly, all hold at once: "
+        yield from _wrapped(
+            f"Holm: corrected for {len(comparisons)} comparisons. Jointly, all hold at once: "
             + "; ".join(f"{c.column} {_ends(c.joint_low, c.joint_high)}" for c in comparisons)
         )
     yield f"  {_methods(comparisons)}"
@@ -126,13 +127,7 @@ def _slices(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _troubles(evaluation: Evaluation) -> Iterator[str]:
-    failures = [
-        f"{case.id} (line {case.line}), {name}: {sample.why}"
-        for case in evaluation.cases
-        for name, samples in case.samples.items()
-        for sample in samples
-        if sample.score is None
-    ]
+    failures = _failures(evaluation.cases)
     wrong = [
         f"{s.case} (line {s.line}): reference {s.reference[:60]}, {', '.join(s.agreeing)} agree: {s.why}"
         for s in evaluation.suspicious
@@ -142,20 +137,49 @@ def _troubles(evaluation: Evaluation) -> Iterator[str]:
         for d in evaluation.duplicates
     ]
     bad = [f"line {line.line}: {line.why}" for line in evaluation.bad_lines]
-    yield from _listed("FAILED OR UNSCORED, excluded", failures)
+    yield from _listed("FAILED OR UNSCORED, excluded", failures, sum(map(_failed, evaluation.cases)))
     yield from _listed("REFERENCES THAT EVERY MODEL CONTRADICTS; look whether they are right", wrong)
     yield from _listed("CASES THAT ASK THE SAME; they count as one", twice)
     yield from _listed("LINES LEFT OUT", bad)
 
 
-def _listed(title: str, lines: Sequence[str]) -> Iterator[str]:
+def _failed(case: CaseLine) -> int:
+    return sum(sample.score is None for samples in case.samples.values() for sample in samples)
+
+
+def _failures(cases: Sequence[CaseLine]) -> list[str]:
+    """Each reason once, with the first case that has it: a model that is away has the same for them all."""
+    found: dict[tuple[str, str], list[CaseLine]] = {}
+    for case in cases:
+        for name, samples in case.samples.items():
+            for sample in samples:
+                if sample.score is None:
+                    found.setdefault((name, sample.why), []).append(case)
+    return [f"{name}{_times(having)}: {why} ({_first(having)})" for (name, why), having in found.items()]
+
+
+def _times(cases: Sequence[CaseLine]) -> str:
+    return f", {len(cases):,} times" if len(cases) > 1 else ""
+
+
+def _first(cases: Sequence[CaseLine]) -> str:
+    return f"{'first ' if len(cases) > 1 else ''}{cases[0].id}, line {cases[0].line}"
+
+
+def _wrapped(text: str, *, lines: int | None = None) -> list[str]:
+    """A paragraph, indented, its further lines a little more; what more than so many lines take is cut."""
+    return textwrap.wrap(
+        text, WIDTH, initial_indent="  ", subsequent_indent="    ", max_lines=lines, placeholder=" …"
+    )
+
+
+def _listed(title: str, lines: Sequence[str], count: int | None = None) -> Iterator[str]:
     if not lines:
         return
     yield ""
-    yield f"{title}: {len(lines):,}"
+    yield f"{title}: {len(lines) if count is None else count:,}"
     for line in lines[:MOST_LISTED]:
-        flat = " ".join(line.split())
-        yield f"  {flat[: 2 * WIDTH]}{'…' if len(flat) > 2 * WIDTH else ''}"
+        yield from _wrapped(line, lines=3)
     if len(lines) > MOST_LISTED:
         yield f"  and {len(lines) - MOST_LISTED:,} more, in the HTML report and in the JSON"
 
@@ -220,22 +244,25 @@ def _moved(moved: Moved) -> Iterator[str]:
 
 
 def kept_lines(kept: Sequence[Kept]) -> Iterator[str]:
-    """The evaluations in a ledger, one a line."""
+    """The evaluations in a ledger, a line for each of their models."""
     if not kept:
         yield "no evaluation yet; `stepdown eval run SUITE` makes one"
         return
-    rows = [
-        (
-            one.id[:12],
-            f"{one.at:%Y-%m-%d %H:%M}",
-            one.task,
-            one.summary["purpose"],
-            f"{one.summary['suite']} ({one.summary['suite_hash'][:8]})",
-            ", ".join(f"{name} {_kept_quality(c)}" for name, c in one.summary["columns"].items()),
-        )
-        for one in kept
-    ]
+    rows = [row for one in kept for row in _kept_rows(one)]
     yield from table(("id", "made (UTC)", "task", "purpose", "suite", "quality"), rows, left=6)
+
+
+def _kept_rows(one: Kept) -> Iterator[tuple[str, ...]]:
+    named: tuple[str, ...] = (
+        one.id[:12],
+        f"{one.at:%Y-%m-%d %H:%M}",
+        one.task,
+        one.summary["purpose"],
+        f"{one.summary['suite']} ({one.summary['suite_hash'][:8]})",
+    )
+    for name, column in one.summary["columns"].items():
+        yield *named, f"{name} {_kept_quality(column)}"
+        named = ("",) * len(named)
 
 
 def _kept_quality(column: Mapping[str, Any]) -> str:

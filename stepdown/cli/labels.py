@@ -7,6 +7,11 @@ import click
 from stepdown.cli.options import declared_task, open_ledger, settings_option, task_option
 from stepdown.settings import Settings
 
+NOTHING = (
+    "nothing of task {task!r} is labelled yet: it takes traffic, and a check with references, a judge, people or "
+    "feedback. `stepdown report --task {task}` says what is missing"
+)
+
 
 @click.command()
 @settings_option
@@ -23,4 +28,4 @@ def labels(settings: Settings, task: str, as_json: bool) -> None:
         click.echo(to_json(errors).decode())
         return
     sections = ["\n".join(section) for section in error_sections(errors) if section]
-    click.echo("\n\n".join(sections) if sections else f"nothing of task {task!r} is labelled yet")
+    click.echo("\n\n".join(sections) if sections else NOTHING.format(task=task))

@@ -126,7 +126,14 @@ def test_duplicates_are_listed_and_contradictions_among_them(tmp_path: Path) -> 
 def test_failures_are_listed_with_their_reason(suite: Suite) -> None:
     text = "\n".join(evaluation_lines(evaluated(suite, {"a": [None] + [1.0] * 39})))
     assert "FAILED OR UNSCORED, excluded: 1" in text
-    assert f"{suite.cases[0].id} (line 1), a: model 'x' answered 500" in text
+    assert f"a: model 'x' answered 500 ({suite.cases[0].id}, line 1)" in text
+
+
+def test_a_reason_that_many_have_is_listed_once(suite: Suite) -> None:
+    text = "\n".join(evaluation_lines(evaluated(suite, {"a": [1.0] + [None] * 39})))
+    assert "FAILED OR UNSCORED, excluded: 39" in text
+    assert f"a, 39 times: model 'x' answered 500 (first {suite.cases[1].id}, line 2)" in text
+    assert text.count("answered 500") == 1
 
 
 def test_an_evaluation_is_read_back_as_it_was(suite: Suite) -> None:

@@ -59,4 +59,6 @@ def test_errors_agreement_contradictions_and_suspects_are_printed(settings_file:
 
 
 def test_a_task_without_labels_is_told_so(settings_file: str) -> None:
-    assert run(settings_file).output == "nothing of task 'sums' is labelled yet\n"
+    said = run(settings_file).output
+    assert said.startswith("nothing of task 'sums' is labelled yet")
+    assert "`stepdown report --task sums`" in said
