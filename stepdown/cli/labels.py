@@ -8,8 +8,8 @@ from stepdown.cli.options import declared_task, open_ledger, settings_option, ta
 from stepdown.settings import Settings
 
 NOTHING = (
-    "nothing of task {task!r} is labelled yet: it takes traffic, and a check with references, a judge, people or "
-    "feedback. `stepdown report --task {task}` says what is missing"
+    "nothing of task {task!r} is labelled yet: it takes traffic, and a check with references, a judge, people"
+    " or feedback. `stepdown report --task {task}` says what is missing"
 )
 
 
