@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -35,17 +36,16 @@ def labeller_section(errors: LabellerErrors) -> list[str]:
     """Each labeller beside those who are trusted."""
     if not errors.lines:
         return []
-    header = ("labeller", "against", "n", "agrees", "kappa", "finds good", "finds bad", "unscored")
+    header = ("labeller", "against", "n", "agrees", "kappa", "finds good", "finds bad")
     rows = [
         (
             line.labeller,
             line.against,
             f"{line.agreement.confusion.n:,}",
-            percent(line.agreement.share, n=False, digits=0),
+            _whole(line.agreement.share),
             signed_decimal(line.agreement.kappa),
-            percent(line.agreement.sensitivity, n=False, digits=0),
-            percent(line.agreement.specificity, n=False, digits=0),
-            f"{line.unscored:,}",
+            _whole(line.agreement.sensitivity),
+            _whole(line.agreement.specificity),
         )
         for line in _measured(errors.lines)
     ]
@@ -53,6 +53,11 @@ def labeller_section(errors: LabellerErrors) -> list[str]:
         "Finds good: of the answers that are good, those that it calls good; likewise bad. Measured on what "
         "checks label and on people's labels of the audit sample. Shares are exact, kappas approximate."
     ]
+    silent = {line.labeller: line.unscored for line in errors.lines if line.unscored}
+    if silent:
+        notes.append(
+            f"Could not tell: {', '.join(f'{name} of {n:,}' for name, n in silent.items())} answers."
+        )
     notes += [
         f"On {tier}'s answers too few trusted labels stand beside judges' and users' to tell what those are "
         f"worth: each is presumed right {PRESUMED:.0%} of the time."
@@ -129,11 +134,23 @@ def audit_section(audits: Sequence[JudgeAudit]) -> list[str]:
 
 
 def _suspect(one: Suspect) -> Iterator[str]:
-    yield f"  {one.request}  {one.check}, reference {one.reference}: {one.why}"
+    yield from textwrap.wrap(
+        f"{one.request}  {one.check}, reference {one.reference}: {one.why}",
+        WIDTH,
+        initial_indent="  ",
+        subsequent_indent="    ",
+    )
     for name, text in (("strong", one.strong), ("small", one.small)):
         yield from textwrap.wrap(
             f"{name}: {text}", WIDTH, initial_indent="    ", subsequent_indent="      ", break_long_words=True
         )
+
+
+def _whole(share: Estimate) -> str:
+    """A share and its interval in whole percents."""
+    if not share.n or math.isnan(share.value):
+        return percent(share, n=False)
+    return f"{100 * share.value:.0f}% [{100 * share.low:.0f}, {100 * share.high:.0f}]"
 
 
 def _first(found: int) -> str:

@@ -35,12 +35,28 @@ def status(settings: Settings) -> None:
         if current:
             click.echo(f"  since   {current.at:%Y-%m-%d %H:%M:%S} UTC, by {current.actor}: {current.reason}")
         click.echo(f"  ledger  {_counts(ledger, task)}")
+        if not (current and current.artifact):
+            click.echo(f"  next    {_wanting(settings, task)}")
     for queue in QUEUES:
         beat = ledger.last_beat(worker_beat(queue))
         shown = (
             f"{beat:%Y-%m-%d %H:%M:%S} UTC, {(now() - beat).total_seconds():.0f} s ago" if beat else "never"
         )
         click.echo(f"worker of {queue}: last heartbeat {shown}")
+
+
+def _wanting(settings: Settings, task: str) -> str:
+    """What stands between a task and its first router, as far as the settings tell."""
+    declared = settings.tasks.get(task)
+    if not settings.models or declared is None:
+        return (
+            "no model is declared: start `stepdown up --strong MODEL --small MODEL`, or write stepdown.toml"
+        )
+    if declared.small is None:
+        return f"nothing to step down to: set tasks.{task}.small"
+    if not declared.checks and not declared.judges:
+        return f"nothing labels its answers: declare a check under [tasks.{task}.checks.NAME], or a judge"
+    return f"`stepdown report --task {task}` says what a router still needs"
 
 
 def _counts(ledger: Ledger, task: str) -> str:

@@ -164,8 +164,10 @@ def test_contradictions_and_presumed_judges_are_said_within_the_width(ledger: Le
     call = writer.call(writer.request("disputed"), Tier.STRONG)
     writer.label(call, Verdict.GOOD, labeller="person:ana")
     writer.label(call, Verdict.BAD, labeller="person:bo")
+    writer.label(call, Verdict.UNSCORED, labeller="judge:j")
     text = render_text(build_report(ledger, judged_task(), "default"))
     assert "CONTRADICTIONS  1 answers" in text
+    assert "Could not tell: judge:j of 1 answers." in text
     assert "person:ana" in text
     assert "presumed right 75% of the time" in text
     assert "AGREEMENT BETWEEN PEOPLE" in text

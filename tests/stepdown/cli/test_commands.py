@@ -124,6 +124,20 @@ def test_status_names_mode_and_counts(settings_file: str) -> None:
     assert output.count("last heartbeat never") == len(names.QUEUES)
 
 
+def test_status_says_what_stands_between_a_task_and_a_router(settings_file: str, tmp_path: Path) -> None:
+    def wanting(text: str) -> str:
+        file = tmp_path / "other.toml"
+        file.write_text(text.format(home=tmp_path / "home"))
+        return run("status", "--settings", str(file)).output.partition("  next    ")[2].splitlines()[0]
+
+    assert wanting('home = "{home}"').startswith("no model is declared: start `stepdown up")
+    assert (
+        wanting(SETTINGS.replace('small = "small"', "")) == "nothing to step down to: set tasks.default.small"
+    )
+    assert "declare a check" in wanting(SETTINGS.partition("check =")[0])
+    assert wanting(SETTINGS) == "`stepdown report --task default` says what a router still needs"
+
+
 def test_status_shows_the_beats_that_the_workers_leave(settings_file: str) -> None:
     assert "never" in run("status", "--settings", settings_file).output
     app = create_celery(load_settings(settings_file, environ={}))
