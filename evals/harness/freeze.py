@@ -94,9 +94,16 @@ def freeze_suite(
     left_out: Counter[str] = Counter()
     cases = list(_cases(ledger, task, _ranked(rows, sampling.seed), sampling.size, slice_of, left_out))
     if not cases:
-        reasons = "; ".join(f"{count} {why}" for why, count in left_out.items()) or "no request fits"
+        reasons = "; ".join(f"{count} {why}" for why, count in left_out.items()) or _unmet(sampling)
         raise SuiteError(f"task {task_name!r} has no traffic to freeze: {reasons}")
     return _write(folder, task_name, task, sampling, cases, len(rows), left_out)
+
+
+def _unmet(sampling: Sampling) -> str:
+    kind = f" slice {sampling.kind!r}" if sampling.kind is not None else ""
+    since = f" since {sampling.since:%Y-%m-%d %H:%M} UTC" if sampling.since else ""
+    listed = "; `stepdown slices` lists slices, `--by tag` those that callers sent" if kind else ""
+    return f"no request fits{kind}{since}{listed}"
 
 
 def _prompts(ledger: Ledger, task_name: str, sampling: Sampling) -> Sequence[Row[Any]]:

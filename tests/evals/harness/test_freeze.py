@@ -158,6 +158,8 @@ def test_a_task_without_traffic_and_a_folder_in_use_are_refused(ledger: Ledger, 
     with pytest.raises(SuiteError, match="no traffic to freeze: no request fits"):
         freeze(ledger, tmp_path)
     write(ledger, "1 + 1?")
+    with pytest.raises(SuiteError, match="no request fits slice 'eezy'; `stepdown slices` lists slices"):
+        freeze(ledger, tmp_path, kind="eezy")
     freeze(ledger, tmp_path)
     with pytest.raises(SuiteError, match="holds a suite already"):
         freeze(ledger, tmp_path)
