@@ -1,8 +1,8 @@
 """References that may be wrong: those that both models contradict.
 
-A reference is suspect where the same check calls both models' answers bad, and either both answer the same
-(as the check reads them), or judges or people call both good. What is suspect is listed for a person to look
-at; no label is changed by it.
+A reference is contradicted where the same check calls both models' answers bad, and suspect where, beside
+that, both answer the same (as the check reads them), or judges or people call both good. What is contradicted
+is listed for a person to look at, the suspect first; no label is changed by it.
 
 Invariant: one reference is listed once, however often its prompt was asked; the list is bounded, and so is
 the number of answers read.
@@ -33,6 +33,7 @@ LOOKED_AT = 500
 CHUNK = 500
 SHOWN_CHARS = 300
 SAME, THOUGHT_GOOD = "both models answer the same", "judges or people call both answers good"
+APART = "each model contradicts it in its own way"
 
 
 class Suspect(NamedTuple):
@@ -59,9 +60,9 @@ class Suspects:
     """What was found.
 
     Attributes:
-        listed: The first `LISTED`, newest first.
-        found: How many there are.
-        looked_at: How many references had both answers against them, of which at most `LOOKED_AT` are read.
+        listed: The first `LISTED`, the suspect before the merely contradicted, newest first.
+        found: How many are suspect.
+        looked_at: How many are contradicted, of which at most `LOOKED_AT` are read.
     """
 
     listed: tuple[Suspect, ...] = ()
@@ -80,20 +81,17 @@ class _Candidate(NamedTuple):
 def suspects(
     ledger: Ledger, task_name: str, task: TaskSettings, said: Mapping[str, Said], outcomes: Outcomes
 ) -> Suspects:
-    """The task's suspect references, newest first."""
+    """The task's contradicted references, the suspect first."""
     candidates = list(_candidates(said, outcomes))[:LOOKED_AT]
     if not candidates:
         return Suspects()
     answers = _answers(ledger, {call for one in candidates for call in (one.strong_call, one.small_call)})
     references = _references(ledger, task_name, [one.request for one in candidates])
     checks = _checks(task)
-    found = [
-        suspect
-        for one in candidates
-        if one.request in references
-        and (suspect := _suspect(one, references[one.request], answers, checks.get(one.check)))
-    ]
-    return Suspects(tuple(found[:LISTED]), len(found), len(candidates))
+    known = [one for one in candidates if one.request in references]
+    read = [_suspect(one, references[one.request], answers, checks.get(one.check)) for one in known]
+    found = sum(suspect.why != APART for suspect in read)
+    return Suspects(tuple(sorted(read, key=lambda one: one.why == APART)[:LISTED]), found, len(candidates))
 
 
 def _candidates(said: Mapping[str, Said], outcomes: Outcomes) -> Iterator[_Candidate]:
@@ -131,17 +129,13 @@ def _thought_good(said: Said) -> bool:
     return bool(judged) and sum(judged) / len(judged) > GOOD_FROM
 
 
-def _suspect(
-    one: _Candidate, reference: str, answers: Mapping[str, str], check: Check | None
-) -> Suspect | None:
+def _suspect(one: _Candidate, reference: str, answers: Mapping[str, str], check: Check | None) -> Suspect:
     strong, small = answers.get(one.strong_call), answers.get(one.small_call)
     why = [THOUGHT_GOOD] if one.thought_good else []
     if strong is not None and small is not None and _same(check, strong, small):
         why.insert(0, SAME)
-    if not why:
-        return None
     shown = (_end(strong), _end(small))
-    return Suspect(one.request, one.check, reference, *shown, " and ".join(why))
+    return Suspect(one.request, one.check, reference, *shown, " and ".join(why) or APART)
 
 
 def _same(check: Check | None, strong: str, small: str) -> bool:

@@ -178,10 +178,12 @@ class CaseLine(Struct, frozen=True, kw_only=True):
 
 
 class Suspicion(Struct, frozen=True, kw_only=True):
-    """A reference that every model contradicts, and at least two of them with the same answer.
+    """A reference that every model contradicts: it is hard, or wrong.
 
     Attributes:
-        why: What the check compared.
+        agreeing: Models that give the same other answer; empty where each gives its own.
+        answer: Of the first agreeing model, or else of the first model.
+        why: What the check compared in that answer.
     """
 
     case: str

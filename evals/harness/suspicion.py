@@ -21,7 +21,7 @@ READ_NOTHING = ("no number", "got '',", "named []")
 def suspicions(
     suite: Suite, samples: Mapping[tuple[str, str], Sequence[Sample]], names: Sequence[str]
 ) -> Iterator[Suspicion]:
-    """The references that all models contradict, at least two of them with the same answer.
+    """The references that all models contradict, in the order of the cases.
 
     Args:
         suite: The cases.
@@ -33,16 +33,16 @@ def suspicions(
         if len(answers) < 2 or case.reference is None or any(s.score != 0 for s in answers.values()):
             continue
         agreeing = _largest_agreement(suite, case, answers)
-        if len(agreeing) > 1:
-            first = answers[agreeing[0]]
-            yield Suspicion(
-                case=case.id,
-                line=case.line,
-                reference=msgspec.json.encode(case.reference).decode()[:SHOWN_CHARS],
-                agreeing=agreeing,
-                answer=first.text[:SHOWN_CHARS],
-                why=first.why,
-            )
+        agreeing = agreeing if len(agreeing) > 1 else []
+        first = answers[agreeing[0] if agreeing else names[0]]
+        yield Suspicion(
+            case=case.id,
+            line=case.line,
+            reference=msgspec.json.encode(case.reference).decode()[:SHOWN_CHARS],
+            agreeing=agreeing,
+            answer=first.text[:SHOWN_CHARS],
+            why=first.why,
+        )
 
 
 def _largest_agreement(suite: Suite, case: Case, answers: Mapping[str, Sample]) -> list[str]:

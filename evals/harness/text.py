@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evals.harness.diff import Change, Diff, Moved
-from evals.harness.form import CaseLine, Column, Comparison, Evaluation, Figure
+from evals.harness.form import CaseLine, Column, Comparison, Evaluation, Figure, Suspicion
 from evals.harness.keep import Kept
 from evals.harness.measure import significant
 from evals.metrics.intervals import Estimate
@@ -129,8 +129,8 @@ def _slices(evaluation: Evaluation) -> Iterator[str]:
 def _troubles(evaluation: Evaluation) -> Iterator[str]:
     failures = _failures(evaluation.cases)
     wrong = [
-        f"{s.case} (line {s.line}): reference {s.reference[:60]}, {', '.join(s.agreeing)} agree: {s.why}"
-        for s in evaluation.suspicious
+        f"{s.case} (line {s.line}): reference {s.reference[:60]}, {_agreement(s)}: {s.why}"
+        for s in sorted(evaluation.suspicious, key=lambda s: not s.agreeing)
     ]
     twice = [
         f"{', '.join(d.cases)}" + (", with different references" if d.contradictory else "")
@@ -141,6 +141,10 @@ def _troubles(evaluation: Evaluation) -> Iterator[str]:
     yield from _listed("REFERENCES THAT EVERY MODEL CONTRADICTS; look whether they are right", wrong)
     yield from _listed("CASES THAT ASK THE SAME; they count as one", twice)
     yield from _listed("LINES LEFT OUT", bad)
+
+
+def _agreement(suspicion: Suspicion) -> str:
+    return f"{', '.join(suspicion.agreeing)} agree" if suspicion.agreeing else "each in its own way"
 
 
 def _failed(case: CaseLine) -> int:

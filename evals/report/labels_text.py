@@ -117,12 +117,12 @@ def contradiction_section(listed: Sequence[Contradiction], found: int) -> list[s
 
 def suspect_section(suspects: Suspects) -> list[str]:
     """References that both models contradict."""
-    if not suspects.found:
+    if not suspects.looked_at:
         return []
     looked_at = f"{suspects.looked_at:,}" + (" newest" if suspects.looked_at == LOOKED_AT else "")
     head = (
-        f"SUSPECT REFERENCES  {suspects.found:,} of {looked_at} references that both models fail may be "
-        f"wrong themselves{_first(suspects.found)}"
+        f"REFERENCES THAT BOTH MODELS CONTRADICT  {looked_at}, hard or wrong; {suspects.found:,} of them are "
+        f"suspect{_first(suspects.looked_at)}"
     )
     return [*textwrap.wrap(head, WIDTH), *(line for one in suspects.listed for line in _suspect(one))]
 

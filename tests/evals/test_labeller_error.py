@@ -7,7 +7,7 @@ import math
 import pytest
 
 from evals.labeller_error import CHECKS, LISTED, OTHERS, PEOPLE, TRUTH, LabellerErrors, labeller_errors
-from evals.suspects import SAME, THOUGHT_GOOD
+from evals.suspects import APART, SAME, THOUGHT_GOOD
 from stepdown.ledger import Ledger
 from stepdown.records import Tier, Verdict
 from stepdown.settings import TaskSettings
@@ -124,8 +124,9 @@ def test_a_reference_is_suspect_where_both_models_give_the_same_other_answer(led
     pair(ledger, "nothing", "I cannot say.", "No idea.")
     found = labeller_errors(ledger, "sums", NUMBER).suspects
     assert (found.found, found.looked_at) == (1, 3)
-    (suspect,) = found.listed
+    suspect, *others = found.listed
     assert (suspect.check, suspect.reference, suspect.why) == ("check:n", "20", SAME)
+    assert [one.why for one in others] == [APART, APART]
     assert (suspect.strong, suspect.small) == ("It is 7.", "2 + 5, so #### 7")
 
 
@@ -134,8 +135,9 @@ def test_a_reference_is_suspect_where_others_think_both_answers_good(ledger: Led
     good, half = pair(ledger, "good", "It is 7.", "It is 8."), pair(ledger, "half", "It is 1.", "It is 2.")
     for call in (*good, half[0]):
         ledger.append([a_label(subject=call, labeller=labeller)])
-    (suspect,) = labeller_errors(ledger, "sums", NUMBER).suspects.listed
+    suspect, other = labeller_errors(ledger, "sums", NUMBER).suspects.listed
     assert (suspect.why, suspect.strong) == (THOUGHT_GOOD, "It is 7.")
+    assert (other.why, other.strong) == (APART, "It is 1.")
 
 
 def test_a_prompt_that_is_asked_again_is_listed_once(ledger: Ledger) -> None:

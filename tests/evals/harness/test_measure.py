@@ -103,16 +103,21 @@ def test_a_policy_is_the_model_that_it_chooses(suite: Suite) -> None:
     assert "flattered" in text
 
 
-def test_a_reference_that_all_models_contradict_with_one_voice_is_listed(suite: Suite) -> None:
+def test_a_reference_that_all_models_contradict_is_listed(suite: Suite) -> None:
     found = evaluated(suite, {"a": [0.0, 0.0] + [1.0] * 38, "b": [0.0, 1.0] + [1.0] * 38})
     (suspicion,) = found.suspicious
     assert (suspicion.case, suspicion.agreeing) == (suite.cases[0].id, ["a", "b"])
-    assert "every model contradicts" in "\n".join(evaluation_lines(found)).lower()
+    text = "\n".join(evaluation_lines(found))
+    assert "every model contradicts" in text.lower()
+    assert "a, b agree" in text
 
 
 @pytest.mark.parametrize("why", ["no number in the answer, wanted 2", "named []", "got '', wanted '2'"])
 def test_answers_that_say_nothing_are_no_agreement(suite: Suite, why: str) -> None:
-    assert evaluated(suite, {"a": [0.0] * 40, "b": [0.0] * 40}, why=why).suspicious == []
+    found = evaluated(suite, {"a": [0.0] * 40, "b": [0.0] * 40}, why=why)
+    assert len(found.suspicious) == 40
+    assert not any(suspicion.agreeing for suspicion in found.suspicious)
+    assert "each in its own way" in "\n".join(evaluation_lines(found))
 
 
 def test_duplicates_are_listed_and_contradictions_among_them(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_errors_agreement_contradictions_and_suspects_are_printed(settings_file:
     assert "check:number" in text
     assert "CONTRADICTIONS  8 answers" in text
     assert "AGREEMENT BETWEEN PEOPLE" in text
-    assert "SUSPECT REFERENCES  4 of 4 references" in text
+    assert "REFERENCES THAT BOTH MODELS CONTRADICT  4, hard or wrong; 4 of them are suspect" in text
     assert "both models answer the same and judges or people call both answers good" in " ".join(text.split())
     found = json.loads(run(settings_file, "--json").output)
     assert (found["contradicted"], found["suspects"]["found"]) == (8, 4)
