@@ -157,7 +157,7 @@ def _cases(
     for row in rows:
         if taken == size:
             return
-        check = row.check or task.check
+        check = _scoring_check(task, row)
         if why := _unusable(task, check, row.reference):
             left_out[why] += 1
             continue
@@ -174,6 +174,15 @@ def _cases(
             "slice": _kind(row, slice_of),
         }
         yield {name: value for name, value in kept.items() if value is not None}
+
+
+def _scoring_check(task: TaskSettings, row: Row[Any]) -> str | None:
+    """The check that applies; none where it lacks its reference and a judge labels, as in live traffic."""
+    from evals.labelling import labellers
+
+    name: str | None = row.check or task.check
+    needing = {labeller.name for labeller in labellers(task) if labeller.needs_reference}
+    return None if task.judges and row.reference is None and name in needing else name
 
 
 def _unusable(task: TaskSettings, check: str | None, reference: str | None) -> str | None:
@@ -233,7 +242,6 @@ def suite_toml(task_name: str, task: TaskSettings, sampling: Sampling, cases_has
         "task": task_name,
         "cases": CASES_FILE,
         "cases_hash": cases_hash,
-        "check": task.check,
         "baseline": task.strong,
         "judge": next(iter(task.judges)) if len(task.judges) > 1 else None,  # a sole one need not be named
     }

@@ -24,6 +24,8 @@ PREFIX = "STEPDOWN_"
 DEFAULT_FILE = "stepdown.toml"
 DEFAULT_TASK = "default"
 
+SHA256 = re.compile("[0-9a-fA-F]{64}")
+
 _place = re.compile(r" - at `\$\.([^`\[]+)`$")
 
 
@@ -185,12 +187,27 @@ def _check_references(settings: Settings) -> None:
         if task.check is not None and task.check not in task.checks:
             known = ", ".join(task.checks) or "none"
             raise SettingsError(f"tasks.{name}.check = {task.check!r} is not declared; declared: {known}")
-        portfolio = task.portfolio
-        if portfolio is not None and portfolio.judge is not None and portfolio.judge not in task.judges:
-            known = ", ".join(task.judges) or "none"
+        _check_portfolio(name, task)
+    for person, key in settings.annotators.items():
+        if not SHA256.fullmatch(key):
             raise SettingsError(
-                f"tasks.{name}.portfolio.judge = {portfolio.judge!r} is not declared; declared: {known}"
+                f"annotators.{person} is not a SHA-256 in hex; `stepdown key` makes a key and its hash"
             )
+
+
+def _check_portfolio(name: str, task: TaskSettings) -> None:
+    portfolio = task.portfolio
+    if portfolio is None:
+        return
+    if portfolio.judge is None and portfolio.picker == ("judge",):
+        raise SettingsError(
+            f'tasks.{name}.portfolio.picker = ["judge"] has no judge; set tasks.{name}.portfolio.judge'
+        )
+    if portfolio.judge is not None and portfolio.judge not in task.judges:
+        known = ", ".join(task.judges) or "none"
+        raise SettingsError(
+            f"tasks.{name}.portfolio.judge = {portfolio.judge!r} is not declared; declared: {known}"
+        )
 
 
 def _aliases_of(task: TaskSettings) -> list[tuple[str, str | None]]:

@@ -235,7 +235,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         dict[str, TaskSettings], _doc("The tasks by name; `default` takes what names none.")
     ] = {}
     annotators: Annotated[
-        dict[str, Annotated[str, Meta(pattern="^[0-9a-fA-F]{64}$")]],
+        dict[str, str],
         _doc(
             "People who label, by name: SHA-256 (hex) of their key to the labelling queue. With none, and no "
             "key of the proxy, anyone on a loopback address may label under a name of their choice."

@@ -105,3 +105,29 @@ def test_every_setting_with_a_variable_can_be_set_by_it() -> None:
 
 def test_the_capabilities_that_can_be_declared_are_those_that_a_prompt_can_need() -> None:
     assert get_args(Capability) == CAPABILITIES
+
+
+TASK = MODELS + '[tasks.t]\n[tasks.t.judges.j]\nmodel = "strong"\n'
+CANDIDATES = '[[tasks.t.portfolio.candidates]]\nmodel = "strong"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (MODELS + '[tasks.t.judges.j]\nmodel = "nobody"\n', r"tasks\.t\.judges\.j\.model = 'nobody'"),
+        (MODELS + '[tasks.t]\nchallengers = ["nobody"]\n', r"tasks\.t\.challengers\[0\] = 'nobody'"),
+        (TASK + '[tasks.t.portfolio]\njudge = "k"\n' + CANDIDATES, r"portfolio\.judge = 'k'.*declared: j"),
+        (TASK + '[tasks.t.portfolio]\npicker = ["judge"]\n' + CANDIDATES, r"set tasks\.t\.portfolio\.judge"),
+        (TASK + CANDIDATES.replace("strong", "nobody"), r"portfolio\.candidates\[0\]\.model = 'nobody'"),
+        (MODELS + '[annotators]\nada = "my key"\n', r"annotators\.ada is not a SHA-256.*stepdown key"),
+    ],
+)
+def test_what_labels_and_picks_must_be_there(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        load(tmp_path, text)
+
+
+def test_a_key_that_is_no_hash_is_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load(tmp_path, '[annotators]\nada = "sk-secret"\n')
+    assert "sk-secret" not in str(raised.value)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from evals.answers import upload_answers
 from evals.harness.freeze import Frozen, Sampling, freeze_suite
@@ -133,10 +134,19 @@ def test_what_cannot_be_scored_is_left_out_and_counted(ledger: Ledger, tmp_path:
     write(ledger, "no reference?", reference=None)
     write(ledger, "unknown check?", check="nobody")
     write(ledger, "no body?", body="0" * 64)
-    frozen = freeze(ledger, tmp_path)
+    frozen = freeze_suite(ledger, "sums", structs.replace(TASK, judges={}), Sampling(), tmp_path)
     assert frozen.cases == 1
     assert sum(frozen.left_out.values()) == 3
     assert any("'nobody'" in why for why in frozen.left_out)
+
+
+def test_what_lacks_its_reference_goes_to_the_judge(ledger: Ledger, tmp_path: Path) -> None:
+    write(ledger, "1 + 1?")
+    write(ledger, "A letter, please.", reference=None)
+    suite = load_suite(freeze(ledger, tmp_path).file, Reading(tasks={"sums": TASK}))
+    scored_by = {case.fields["messages"][0]["content"]: case.check for case in suite.cases}
+    assert scored_by == {"1 + 1?": "number", "A letter, please.": None}
+    assert suite.judge is not None
 
 
 def test_references_of_an_answer_file_count(ledger: Ledger, tmp_path: Path) -> None:
