@@ -59,6 +59,10 @@ class LabelCounts:
         """Labels made."""
         return self.good + self.bad + self.unscored
 
+    def __str__(self) -> str:
+        """The labels made, in words."""
+        return f"{self.labelled:,} calls: {self.good:,} good, {self.bad:,} bad, {self.unscored:,} unscored"
+
     def __add__(self, other: LabelCounts) -> LabelCounts:
         """The sum of two sweeps."""
         return LabelCounts(

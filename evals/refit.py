@@ -56,6 +56,12 @@ class Refit:
     why_not: str | None
     step: Step | None
 
+    def __str__(self) -> str:
+        """What was done, in words."""
+        fitted = f"router {self.router} fitted" if self.router else f"no router fitted: {self.why_not}"
+        promoted = f"; promoted to {self.step.mode}: {self.step.reason}" if self.step else ""
+        return fitted + promoted
+
 
 def refit(ledger: Ledger, task_name: str, task: TaskSettings) -> Refit:
     """Fit a router if it is time to, and promote what the evidence calls for.

@@ -17,7 +17,7 @@ from evals.feedback import label_feedback
 from evals.labelling import label_all
 from stepdown.heartbeat import worker_beat
 from stepdown.ledger import Ledger
-from stepdown.settings import Settings
+from stepdown.settings import Settings, TaskSettings
 from workers.names import FIT, HEARTBEAT, JUDGE, RANK, REPORT, SLICES, SUITES, SWEEP
 
 SWEEP_BUDGET_S = 20.0
@@ -64,6 +64,13 @@ def _within(budget_s: float, settings: Settings) -> float:
     return min(budget_s, settings.worker.soft_limit_s / 2)
 
 
+def _declared(settings: Settings, task: str) -> TaskSettings | None:
+    """The settings of a task; None where an old hint speaks of one that is declared no more."""
+    if task not in settings.tasks:
+        log.info("task %r is declared no more; a hint about it is passed over", task)
+    return settings.tasks.get(task)
+
+
 def _register_labelling(app: Celery, settings: Settings, ledger: LedgerPerProcess) -> None:
     @app.task(name=SWEEP, shared=False)
     def sweep() -> None:
@@ -72,7 +79,7 @@ def _register_labelling(app: Celery, settings: Settings, ledger: LedgerPerProces
         counts = label_all(ledger(), settings.tasks, batch=settings.worker.batch, budget_s=budget_s)
         counts += label_feedback(ledger(), settings.tasks, deadline=deadline)
         if counts.labelled:
-            log.info("labelled %d calls: %s", counts.labelled, counts)
+            log.info("labelled %s", counts)
 
 
 def _register_fits(app: Celery, settings: Settings, ledger: LedgerPerProcess) -> None:
@@ -82,7 +89,9 @@ def _register_fits(app: Celery, settings: Settings, ledger: LedgerPerProcess) ->
     def fit(task: str) -> None:
         from evals.refit import refit
 
-        done = refit(ledger(), task, settings.tasks[task])
+        if (declared := _declared(settings, task)) is None:
+            return
+        done = refit(ledger(), task, declared)
         if done != said.get(task):  # the same reason not to fit is said once
             log.info("task %s: %s", task, done)
             said[task] = done
@@ -91,7 +100,8 @@ def _register_fits(app: Celery, settings: Settings, ledger: LedgerPerProcess) ->
     def report(task: str) -> None:
         from evals.report.keep import keep_report
 
-        keep_report(ledger(), settings, task)
+        if _declared(settings, task) is not None:
+            keep_report(ledger(), settings, task)
 
 
 def _register_evaluation(
@@ -103,7 +113,7 @@ def _register_evaluation(
 
         counts = judge_all(ledger(), settings, environ, budget_s=_within(JUDGE_BUDGET_S, settings))
         if counts.judged:
-            log.info("judged %d: %s", counts.judged, counts)
+            log.info("judged %s", counts)
         for note in counts.notes:
             log.warning("%s", note)
 
@@ -111,13 +121,15 @@ def _register_evaluation(
     def rank_queue(task: str) -> None:
         from evals.queue import rank
 
-        rank(ledger(), task, settings.tasks[task])
+        if (declared := _declared(settings, task)) is not None:
+            rank(ledger(), task, declared)
 
     @app.task(name=SLICES, shared=False)
     def slices(task: str) -> None:
         from evals.slices.due import slice_if_due
 
-        if slice_if_due(ledger(), task, settings.tasks[task], every_s=settings.worker.slices_every_s):
+        declared, every_s = _declared(settings, task), settings.worker.slices_every_s
+        if declared is not None and slice_if_due(ledger(), task, declared, every_s=every_s):
             log.info("task %s: its traffic was clustered anew", task)
 
     @app.task(name=SUITES, shared=False)

@@ -30,6 +30,18 @@ class JudgeCounts:
     cost_usd_micros: int = 0
     notes: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """The counts that are not zero, in words."""
+        counted = {
+            "tied": self.ties,
+            "unscored": self.unscored,
+            "failed and to be asked again": self.failed,
+            "waiting": self.waiting,
+            "in a batch": self.batched,
+        }
+        others = "".join(f", {count:,} {name}" for name, count in counted.items() if count)
+        return f"{self.judged:,} items{others}"
+
     def __add__(self, other: JudgeCounts) -> JudgeCounts:
         """The sum of two sweeps."""
         return JudgeCounts(

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from stepdown.cli.options import RESOLVED, model_values, open_ledger, settings_option
-from stepdown.errors import SettingsError
+from stepdown.errors import SettingsError, StepdownError
 from stepdown.settings import DEFAULT_TASK, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def up(path: str | None, **options: Any) -> None:
         check_port(settings.proxy.host, settings.proxy.port)
         check_settings(settings, os.environ)
         open_ledger(settings).close()
+        warn_of_suites(settings)
         resolved = write_settings(settings)
         sys.exit(supervise(up_children(resolved, settings)))
 
@@ -99,6 +100,20 @@ def check_settings(settings: Settings, environ: Mapping[str, str]) -> None:
     read_keys(settings, environ)
     for task in settings.tasks.values():
         build_checks(task.checks)
+
+
+def warn_of_suites(settings: Settings) -> None:
+    """Say which suites cannot be run; what serves traffic does not wait for them."""
+    if not any(task.suites for task in settings.tasks.values()):
+        return
+    from evals.harness.load import Reading, load_suite
+
+    for name, task in settings.tasks.items():
+        for path in task.suites:
+            try:
+                load_suite(Path(path), Reading(tasks=settings.tasks, task=name))
+            except StepdownError as error:
+                click.echo(f"stepdown: suite {path!r} of task {name!r} will not run: {error}", err=True)
 
 
 def write_settings(settings: Settings) -> Path:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from msgspec import structs
+from sqlalchemy import select
 
+from stepdown.ledger import Ledger, schema
 from stepdown.settings import JudgeSettings, Settings, TaskSettings, WorkerSettings
 from tests.processes import settings_in
 from workers import names
@@ -56,6 +58,15 @@ def test_every_name_has_a_task_and_every_hint_a_queue(tmp_path: Path) -> None:
 def test_a_task_without_judges_and_suites_sends_no_hints_for_them(tmp_path: Path) -> None:
     hinted = {entry["task"] for entry in schedule(settings_in(tmp_path)).values()}
     assert not hinted & {names.JUDGE, names.SUITES}
+
+
+@pytest.mark.parametrize("hint", [names.FIT, names.REPORT, names.RANK, names.SLICES])
+def test_a_hint_about_a_task_that_is_declared_no_more_is_passed_over(tmp_path: Path, hint: str) -> None:
+    settings = settings_in(tmp_path)
+    ledger = Ledger(settings.database_url)
+    create_celery(settings).tasks[hint]("gone")
+    assert ledger.rows(select(schema.artifacts)) == []
+    ledger.close()
 
 
 def test_messages_carry_names_and_nothing_else(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from stepdown.cli import cli, main
 from stepdown.cli.options import model_values
-from stepdown.cli.running import write_settings
+from stepdown.cli.running import warn_of_suites, write_settings
 from stepdown.errors import StepdownError
 from stepdown.ledger import Ledger
 from stepdown.records import Mode
@@ -267,3 +267,16 @@ def test_resolved_settings_have_an_absolute_home_and_are_read_back(
     file = write_settings(settings)
     assert load_settings(file, environ={"STEPDOWN_HOME": "/elsewhere"}) == settings
     assert file.stat().st_mode & 0o077 == 0, "the URL of a broker or a database may hold a password"
+
+
+def test_a_suite_that_cannot_run_is_said_at_start_and_stops_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "stepdown.toml"
+    file.write_text(
+        '[models.strong]\nmodel = "m"\nurl = "http://127.0.0.1:9/v1"\n[tasks.default]\nsuites = ["nowhere.toml"]\n'
+    )
+    warn_of_suites(load_settings(file, environ={}))
+    said = capsys.readouterr().err
+    assert "suite 'nowhere.toml' of task 'default' will not run" in said
+    assert "No such file" in said
