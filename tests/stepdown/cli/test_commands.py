@@ -273,9 +273,8 @@ def test_a_suite_that_cannot_run_is_said_at_start_and_stops_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "stepdown.toml"
-    file.write_text(
-        '[models.strong]\nmodel = "m"\nurl = "http://127.0.0.1:9/v1"\n[tasks.default]\nsuites = ["nowhere.toml"]\n'
-    )
+    model = '[models.strong]\nmodel = "m"\nurl = "http://127.0.0.1:9/v1"\n'
+    file.write_text(model + '[tasks.default]\nsuites = ["nowhere.toml"]\n')
     warn_of_suites(load_settings(file, environ={}))
     said = capsys.readouterr().err
     assert "suite 'nowhere.toml' of task 'default' will not run" in said
