@@ -116,18 +116,23 @@ class Client:
                 gone.set()
                 await asyncio.sleep(0)
 
-        all_headers = {"content-length": str(len(body)), **(headers or {})}
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": path.partition("?")[0],
-            "query_string": path.partition("?")[2].encode(),
-            "headers": [(k.lower().encode(), v.encode()) for k, v in all_headers.items()],
-        }
+        scope = http_scope(method, path, {"content-length": str(len(body)), **(headers or {})})
         if hangs_up(response):
             asyncio.get_running_loop().call_later(0.05, gone.set)
         await self.app(scope, receive, send)
         return response
+
+
+def http_scope(method: str, path: str, headers: Mapping[str, str]) -> dict[str, Any]:
+    """ASGI's scope of a request; the path may have a query."""
+    place, _, query = path.partition("?")
+    return {
+        "type": "http",
+        "method": method,
+        "path": place,
+        "query_string": query.encode(),
+        "headers": [(k.lower().encode(), v.encode()) for k, v in headers.items()],
+    }
 
 
 @asynccontextmanager
