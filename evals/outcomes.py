@@ -36,9 +36,12 @@ from stepdown.labellers import Kind
 from stepdown.ledger import Ledger, schema
 from stepdown.ledger.bodies import decompress
 from stepdown.records import Role, Tier
+from stepdown.registry import Registry
 from stepdown.settings import TaskSettings
+from stepdown.students import is_served_name, served_name
 
 AUDIT = "audit"
+IN_SERVICE: Any = object()
 TRUSTED, JUDGED = "trusted", "judged"
 AUDIT_SHARE = TaskSettings().audit_share
 CHUNK = 500
@@ -95,7 +98,8 @@ class Outcomes:
             missing), `judged` (the fused probability by judges and users alone, or missing), `FLAGS`, and
             `label_cost_usd_micros` (of all labellers).
         pairs: One row a request for which both models were called unconditionally and answered:
-            the columns of requests, and `PAIR_VALUES` of each tier as `strong_…` and `small_…`.
+            the columns of requests, and `PAIR_VALUES` of each tier as `strong_…` and `small_…`. Small is one
+            model alone: what another one answered says nothing of it.
         fused: How judges' and users' labels were fused, by tier.
         by_order: Judges that go by the order of the answers, whose labels count for nothing.
     """
@@ -145,13 +149,17 @@ class Outcomes:
         return pairs[pairs[f"strong_{flag}"] & pairs[f"small_{flag}"]].reset_index(drop=True)
 
 
-def read_outcomes(ledger: Ledger, task: str, *, audit_share: float = AUDIT_SHARE) -> Outcomes:
+def read_outcomes(
+    ledger: Ledger, task: str, *, audit_share: float = AUDIT_SHARE, student: str | None = IN_SERVICE
+) -> Outcomes:
     """Read the outcomes of a task.
 
     Args:
         ledger: Where they are.
         task: Name of the task.
         audit_share: Of the task's settings: which requests are in its audit sample.
+        student: Artifact id of the student whose answers are small's in the pairs; None is the small model
+            as declared, and `IN_SERVICE` the one that is in force.
 
     Raises:
         LedgerError: The ledger cannot be read.
@@ -169,7 +177,16 @@ def read_outcomes(ledger: Ledger, task: str, *, audit_share: float = AUDIT_SHARE
         requests[flag] = requests[flag].astype("boolean").fillna(False).astype(bool)
     for number in ("gain", "threshold", "propensity"):
         requests[number] = requests[number].astype(float)
-    return Outcomes(requests, calls, _pairs(requests, calls), found.fused, by_order)
+    small = _in_service(ledger, task) if student is IN_SERVICE else student
+    return Outcomes(requests, calls, _pairs(requests, calls, small), found.fused, by_order)
+
+
+def _in_service(ledger: Ledger, task: str) -> str | None:
+    """The student in force; a promotion that cannot be read keeps nobody from reading the rest."""
+    try:
+        return Registry(ledger).deployed(task).student
+    except LedgerError:
+        return None
 
 
 def calls_frame(ledger: Ledger, task: str) -> pd.DataFrame:
@@ -318,9 +335,18 @@ def _answering(calls: pd.DataFrame) -> dict[str, str]:
     return dict(zip(answers["request"], answers["tier"], strict=True))
 
 
-def _pairs(requests: pd.DataFrame, calls: pd.DataFrame) -> pd.DataFrame:
+def of_small(models: pd.Series[str], student: str | None) -> pd.Series[bool]:
+    """Which model names are a student's, or, for None, are those of no student."""
+    if student is not None:
+        return models == served_name(student)
+    return ~models.map(is_served_name).astype(bool)
+
+
+def _pairs(requests: pd.DataFrame, calls: pd.DataFrame, student: str | None) -> pd.DataFrame:
     # An escalation is made because the small answer looked bad: such a pair is no random one.
-    usable = _with_candidates(calls[calls["ok"] & calls["role"].isin((Role.LIVE, Role.SHADOW))], calls)
+    of_tiers = (calls["tier"] != Tier.SMALL) | of_small(calls["model"], student)
+    unconditional = calls["ok"] & calls["role"].isin((Role.LIVE, Role.SHADOW)) & of_tiers
+    usable = _with_candidates(calls[unconditional], calls)
     pairs = requests
     for tier in Tier:
         of_tier = usable[usable["tier"] == tier].drop_duplicates("request", keep="last")

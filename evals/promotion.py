@@ -91,7 +91,7 @@ def next_step(
     """The promotion that the evidence calls for, or None.
 
     A router counts once: one that is older than the promotion in force was there when that was made,
-    and a person may have decided against it.
+    and a person may have decided against it. While a candidate is on trial only a step back is called for.
 
     Args:
         task: The task's settings.
@@ -111,7 +111,8 @@ def next_step(
         return None
     certificate = newest.summary["certificate"]
     if certificate["coverage"] > 0:
-        return _to_route(current, newest)
+        on_trial = current is not None and current.candidate is not None
+        return None if on_trial else _to_route(current, newest)
     if mode is Mode.ROUTE:
         reason = f"the newest router certifies nothing: {certificate['reason']}"
         return Step(Mode.SHADOW, None, reason, newest.summary)

@@ -32,7 +32,7 @@ from stepdown import __version__
 from stepdown.errors import ArtifactError, NotEnoughEvidence
 from stepdown.ids import digest
 from stepdown.ledger import Ledger
-from stepdown.records import Artifact
+from stepdown.records import Artifact, Deployed
 from stepdown.registry import Registry
 from stepdown.settings import TaskSettings
 
@@ -66,33 +66,80 @@ class Refit:
 def refit(ledger: Ledger, task_name: str, task: TaskSettings) -> Refit:
     """Fit a router if it is time to, and promote what the evidence calls for.
 
+    While a candidate is on trial nothing new is promoted, or the trial would compare with something else
+    than it began with; only a certificate that is no longer given takes effect, and ends the trial.
+
     Raises:
         LedgerError: The ledger refused.
     """
     registry = Registry(ledger)
-    until = _first_waiting(ledger, task_name, task)  # before the read: a label may come meanwhile
-    outcomes = read_outcomes(ledger, task_name, audit_share=task.audit_share)
-    router, why_not = _fit_if_due(ledger, registry, outcomes, until, task_name, task)
-    step = _promote(registry, task_name, task, bool(outcomes.calls["trusted"].any()))
+    student = registry.deployed(task_name).student
+    seen = _look(ledger, task_name, task, student)
+    newest = _newest(registry, task_name, student)
+    why_not = why_not_fit(task, seen.pairs, newest, seen.may_certify)
+    router = None
+    if why_not is None:
+        router, why_not = _fit(ledger, registry, seen, task_name, task, student)
+    else:
+        why_not = "; ".join([why_not, *order_lines(seen.outcomes.by_order)])
+    step = _promote(registry, task_name, task, bool(seen.outcomes.calls["trusted"].any()))
     return Refit(router.id if router else None, why_not, step)
 
 
-def _fit_if_due(
-    ledger: Ledger,
-    registry: Registry,
-    outcomes: Outcomes,
-    until: datetime | None,
-    task_name: str,
-    task: TaskSettings,
-) -> tuple[Artifact | None, str | None]:
+def fit_for(ledger: Ledger, task_name: str, task: TaskSettings, student: str) -> Artifact:
+    """Fit a router on the outcomes of one student, whether it is in service or not; promote nothing.
+
+    Returns:
+        The router; the one that was fitted on the very same labels, where there is one.
+
+    Raises:
+        NotEnoughEvidence: Too few prompts are labelled for both models.
+        LedgerError: The ledger refused.
+    """
+    registry = Registry(ledger)
+    seen = _look(ledger, task_name, task, student)
+    newest = _newest(registry, task_name, student)
+    if newest is not None and newest.parents == (_name_of(_examples(ledger, seen, task)),):
+        return newest
+    router, why_not = _fit(ledger, registry, seen, task_name, task, student)
+    if router is None:
+        raise NotEnoughEvidence(why_not or "no router was fitted")
+    return router
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a router can be fitted on.
+
+    Attributes:
+        whole: The labelled pairs of requests all of whose labels are there.
+        pairs: Distinct prompts among them; `may_certify` are those that a bound may rest on.
+    """
+
+    outcomes: Outcomes
+    whole: pd.DataFrame
+    pairs: int
+    may_certify: int
+
+
+def _look(ledger: Ledger, task_name: str, task: TaskSettings, student: str | None) -> _Look:
+    until = _first_waiting(ledger, task_name, task)  # before the read: a label may come meanwhile
+    outcomes = read_outcomes(ledger, task_name, audit_share=task.audit_share, student=student)
     # What came after the first call that waits for its label is labelled in part, and a part may be tilted.
-    pairs_so_far = outcomes.labelled_pairs
-    whole = pairs_so_far if until is None else pairs_so_far[pairs_so_far["at"] < until].reset_index(drop=True)
-    pairs = int(whole["prompt_hash"].nunique())
-    may_certify = int(whole.loc[certifiable(whole, task.certify_on), "prompt_hash"].nunique())
-    if why_not := why_not_fit(task, pairs, _newest(registry, task_name), may_certify):
-        return None, "; ".join([why_not, *order_lines(outcomes.by_order)])
-    examples = training_examples(ledger, whole, certify_on=task.certify_on)
+    pairs = outcomes.labelled_pairs
+    whole = pairs if until is None else pairs[pairs["at"] < until].reset_index(drop=True)
+    may_certify = whole.loc[certifiable(whole, task.certify_on), "prompt_hash"]
+    return _Look(outcomes, whole, int(whole["prompt_hash"].nunique()), int(may_certify.nunique()))
+
+
+def _examples(ledger: Ledger, seen: _Look, task: TaskSettings) -> list[Example]:
+    return training_examples(ledger, seen.whole, certify_on=task.certify_on)
+
+
+def _fit(
+    ledger: Ledger, registry: Registry, seen: _Look, task_name: str, task: TaskSettings, student: str | None
+) -> tuple[Artifact | None, str | None]:
+    examples = _examples(ledger, seen, task)
     wanted, look = promise_of(task), registry.count(ROUTER, task_name) + 1
     try:
         fitted = fit_router(
@@ -104,7 +151,7 @@ def _fit_if_due(
         )
     except NotEnoughEvidence as error:
         return None, str(error)
-    judges = _judges(outcomes, whole, task)
+    judges = _judges(seen.outcomes, seen.whole, task)
     router = registry.keep(
         ROUTER,
         task_name,
@@ -114,10 +161,11 @@ def _fit_if_due(
             **fitted.settings,
             "delta": wanted.delta,
             "look": look,
-            "pairs": pairs,
-            CERTIFIABLE: may_certify,
+            "pairs": seen.pairs,
+            CERTIFIABLE: seen.may_certify,
             "certify_on": task.certify_on,
             "code_version": __version__,
+            **({"student": student} if student else {}),
         },
         summary={**fitted.summary(), **({JUDGED_BY: list(judges)} if judges else {})},
     )
@@ -142,10 +190,10 @@ def _judges(outcomes: Outcomes, whole: pd.DataFrame, task: TaskSettings) -> tupl
     return outcomes.judges
 
 
-def _newest(registry: Registry, task_name: str) -> Artifact | None:
-    """The task's newest router; a corrupt one counts as none, so that another is fitted."""
+def _newest(registry: Registry, task_name: str, student: str | None) -> Artifact | None:
+    """The newest router for a student; a corrupt one counts as none, so that another is fitted."""
     try:
-        return registry.newest(ROUTER, task_name)
+        return registry.newest(ROUTER, task_name, student=student)
     except ArtifactError as error:
         log.warning("task %s: %s", task_name, error)
         return None
@@ -161,13 +209,13 @@ def _name_of(examples: Sequence[Example]) -> str:
 
 def _promote(registry: Registry, task_name: str, task: TaskSettings, labelled: bool) -> Step | None:
     current = registry.current(task_name)
-    step = next_step(task, current, _newest(registry, task_name), labelled=labelled)
+    student = current.student if current else None
+    step = next_step(task, current, _newest(registry, task_name, student), labelled=labelled)
     if step is None:
         return None
     promoted = registry.promote(
         task_name,
-        mode=step.mode,
-        artifact=step.artifact,
+        Deployed(step.mode, step.artifact, student),
         actor=ACTOR,
         reason=step.reason,
         evidence=step.evidence,

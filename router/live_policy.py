@@ -9,16 +9,28 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
+from typing import NamedTuple
 
 from router.metrics import Metrics
 from router.model import RouterModel
-from router.policy import NO_POLICY, Scorer, TaskPolicy
-from stepdown.records import Mode, Promotion
+from router.policy import NO_POLICY, Policies, Scorer, TaskPolicy
+from stepdown.records import Arm, Deployed, Mode
 from stepdown.registry import Registry
+from stepdown.replicas import Replicas
 from stepdown.settings import ModelSettings, TaskSettings
+from stepdown.students import served_name
 
-TO_RETRY = -1
+
+class Revision(NamedTuple):
+    """What the policies in force were made from: with another one they are made anew."""
+
+    promotions: int
+    asleep: frozenset[str] = frozenset()
+
+
+NEVER = Revision(-1)
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +43,7 @@ class LivePolicy:
         tasks: The tasks by name.
         models: The models by alias.
         metrics: Where reloads are counted.
+        replicas: What is known of the small models' servers; None is nothing.
 
     Attributes:
         missing: Why the policies are not known to be those in force, or None where they are.
@@ -42,20 +55,23 @@ class LivePolicy:
         tasks: Mapping[str, TaskSettings],
         models: Mapping[str, ModelSettings],
         metrics: Metrics,
+        replicas: Replicas | None = None,
     ) -> None:
         self._registry = registry
+        self._replicas = replicas
         self._tasks = tasks
         self._models = models
         self._metrics = metrics
-        self._revision = TO_RETRY
+        self._revision = NEVER
         self._noted: dict[str, str] = {}
+        self._trouble = False
         self._scorers: dict[str, Scorer] = {}
         self.missing: str | None = "the policies are not loaded yet"
-        self._policies = MappingProxyType({name: self._policy(name, None) for name in tasks})
+        self._policies = MappingProxyType({name: self._policies_of(name, Deployed()) for name in tasks})
 
-    def of(self, task: str) -> TaskPolicy:
-        """What is in force for a task."""
-        return self._policies[task]
+    def of(self, task: str, unit: str = "") -> TaskPolicy:
+        """What is in force for a task, and a unit: a conversation, or a request that belongs to none."""
+        return self._policies[task].of(unit)
 
     async def watch(self, every_s: float) -> None:
         """Reload whenever something was promoted, for ever."""
@@ -69,49 +85,77 @@ class LivePolicy:
         A ledger that cannot be read at all leaves the policies in force as they are.
         """
         try:
-            revision = await asyncio.to_thread(self._registry.revision)
+            revision = await asyncio.to_thread(self._look)
             if revision == self._revision:
                 self.missing = None
                 return
-            policies = await asyncio.to_thread(self._load)
+            policies = await asyncio.to_thread(self._load, revision.asleep)
         except Exception as error:
             self._note("", f"the policies cannot be read, those in force stay: {error}")
             self.missing = f"the ledger cannot be read: {error}"
             return
-        refused = any(policy.refused for policy in policies.values())
-        self._revision = TO_RETRY if refused else revision
+        self._revision = NEVER if self._trouble else revision
         self._policies, self.missing = MappingProxyType(policies), None
         self._noted.pop("", None)
-        self._metrics.policy_revision.set(revision)
+        self._metrics.policy_revision.set(revision.promotions)
 
-    def _load(self) -> dict[str, TaskPolicy]:
-        return {task: self._load_task(task) for task in self._tasks}
+    def _look(self) -> Revision:
+        asleep = self._replicas.asleep() if self._replicas else frozenset()
+        return Revision(self._registry.revision(), asleep)
 
-    def _load_task(self, task: str) -> TaskPolicy:
-        promotion = None
+    def _load(self, asleep: frozenset[str]) -> dict[str, Policies]:
+        self._trouble = False
+        return {task: self._load_task(task, self._tasks[task].small in asleep) for task in self._tasks}
+
+    def _load_task(self, task: str, asleep: bool) -> Policies:
+        deployed = Deployed()
         try:
-            promotion = self._registry.current(task)
-            policy = self._policy(task, promotion)
+            deployed = self._registry.deployed(task)
+            policies = self._policies_of(task, deployed, asleep=asleep)
         except Exception as error:  # a corrupt row may fail in any way, and must stop nothing
             self._note(task, f"task {task!r} stays on strong: {error}")
-            return self._policy(task, promotion, refused=True)
-        self._noted.pop(task, None)
-        return policy
+            return self._policies_of(task, deployed.settled, refused=True)
+        if not self._trouble:
+            self._noted.pop(task, None)
+        return policies
 
     def _note(self, task: str, trouble: str) -> None:
         """Log and count a trouble once, however often it is met."""
+        self._trouble = True
         if self._noted.get(task) != trouble:
             self._noted[task] = trouble
             self._metrics.reload_failures.inc()
             log.error(trouble)
 
-    def _policy(self, task: str, promotion: Promotion | None, *, refused: bool = False) -> TaskPolicy:
+    def _policies_of(
+        self, task: str, deployed: Deployed, *, refused: bool = False, asleep: bool = False
+    ) -> Policies:
+        control = self._policy(task, deployed, refused=refused, asleep=asleep)
+        if deployed.candidate is None:
+            return Policies(control)
+        if not deployed.candidate_share:
+            return Policies(replace(control, mirror=served_name(deployed.candidate)))
+        return self._on_trial(task, control, deployed, asleep)
+
+    def _on_trial(self, task: str, control: TaskPolicy, deployed: Deployed, asleep: bool) -> Policies:
+        assert deployed.candidate is not None
+        tried = Deployed(Mode.ROUTE, deployed.candidate_router, deployed.candidate)
+        try:
+            canary = replace(self._policy(task, tried, asleep=asleep), arm=Arm.CANARY)
+        except Exception as error:
+            self._note(task, f"task {task!r} has no canary: {error}")
+            return Policies(control)
+        control = replace(control, arm=Arm.CONTROL)
+        return Policies(control, canary, deployed.candidate, deployed.candidate_share)
+
+    def _policy(
+        self, task: str, deployed: Deployed, *, refused: bool = False, asleep: bool = False
+    ) -> TaskPolicy:
         settings = self._tasks[task]
-        mode = promotion.mode if promotion else Mode.STRONG
-        artifact = promotion.artifact if promotion and mode is Mode.ROUTE and not refused else None
+        artifact = deployed.artifact if deployed.mode is Mode.ROUTE and not refused else None
         capabilities = self._models[settings.small].capabilities if settings.small else ()
         return TaskPolicy(
-            mode=mode,
+            mode=deployed.mode,
             policy=artifact or NO_POLICY,
             scorer=self._scorer(artifact) if artifact else None,
             refused=refused,
@@ -119,11 +163,15 @@ class LivePolicy:
             capabilities=frozenset(capabilities),
             shadow_share=settings.shadow_share,
             exploration=settings.exploration,
+            asleep=asleep,
+            model=served_name(deployed.student) if deployed.student else None,
+            student=deployed.student,
         )
 
     def _scorer(self, artifact: str) -> Scorer:
         scorer = self._scorers.get(artifact)
         if scorer is None:
             scorer = RouterModel.from_bytes(self._registry.artifact(artifact).content)
-            self._scorers = {artifact: scorer, **dict(list(self._scorers.items())[: len(self._tasks)])}
+            kept = list(self._scorers.items())[: 2 * len(self._tasks)]
+            self._scorers = {artifact: scorer, **dict(kept)}
         return scorer

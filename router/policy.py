@@ -7,11 +7,12 @@ choice. The policy does not know models by name, nor whether they are up.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from router.prompt import Prompt
-from stepdown.records import Mode, Reason, Tier
+from stepdown.records import Arm, Mode, Reason, Tier
 
 NO_POLICY = "none"
 
@@ -53,6 +54,11 @@ class TaskPolicy:
         refused: Whether the artifact or the promotion could not be used.
         small: Whether the task has a small model.
         capabilities: What the small model may be sent beside plain text.
+        asleep: Whether the small model's servers sleep, and must not be asked.
+        model: Name under which the small model's server has it; None is the name of the settings.
+        student: Artifact id of the student that it is; None is the model as declared.
+        arm: Which of two policies this is, where a candidate is tried on live traffic.
+        mirror: Name of a candidate that is asked too, unseen by the client, on `shadow_share` of requests.
     """
 
     mode: Mode = Mode.STRONG
@@ -63,6 +69,46 @@ class TaskPolicy:
     capabilities: frozenset[str] = frozenset()
     shadow_share: float = 1.0
     exploration: float = 0.05
+    asleep: bool = False
+    model: str | None = None
+    student: str | None = None
+    arm: Arm | None = None
+    mirror: str | None = None
+
+    def mirrors(self, prompt: Prompt, draw: float) -> bool:
+        """Whether the candidate is asked too; `draw` is a random number in [0, 1)."""
+        asked = self.mirror is not None and not self.asleep and draw < self.shadow_share
+        return asked and prompt.needs <= self.capabilities
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """What is in force for one task: one policy, or two while a candidate is tried on live traffic.
+
+    Attributes:
+        candidate: Artifact id of the student on trial; it shuffles the units anew for each trial.
+        share: Of units that are the canary's.
+    """
+
+    control: TaskPolicy
+    canary: TaskPolicy | None = None
+    candidate: str = ""
+    share: float = 0.0
+
+    def of(self, unit: str) -> TaskPolicy:
+        """The policy of a unit, a conversation or a request that belongs to none.
+
+        As the share grows units go over to the canary and none goes back.
+        """
+        if self.canary is not None and place_of(unit, self.candidate) < self.share:
+            return self.canary
+        return self.control
+
+
+def place_of(unit: str, candidate: str) -> float:
+    """A fixed place in [0, 1) that looks random: the unit is in the canary once its share is larger."""
+    hashed = hashlib.blake2b(f"{candidate}\n{unit}".encode("utf-8", "surrogatepass"), digest_size=8)
+    return int.from_bytes(hashed.digest()[:7]) / 2**56
 
 
 class Choice(NamedTuple):
@@ -79,6 +125,8 @@ class Choice(NamedTuple):
     threshold: float | None = None
     explored: bool = False
     shadowed: bool = False
+    student: str | None = None
+    arm: Arm | None = None
 
 
 def choose(policy: TaskPolicy, prompt: Prompt, *, draw: float, pinned: Tier | None = None) -> Choice:
@@ -90,12 +138,15 @@ def choose(policy: TaskPolicy, prompt: Prompt, *, draw: float, pinned: Tier | No
         draw: A random number in [0, 1): the only source of chance.
         pinned: The model that the request's conversation is on, if it is on one.
     """
-    if policy.refused:
-        return Choice(policy.mode, NO_POLICY, Tier.STRONG, Reason.BAD_ARTIFACT)
-    if policy.mode is Mode.STRONG:
-        return Choice(policy.mode, NO_POLICY, Tier.STRONG, Reason.MODE_STRONG)
-    if not policy.small:
-        return Choice(policy.mode, NO_POLICY, Tier.STRONG, Reason.NO_SMALL_MODEL)
+    choice = _choose(policy, prompt, draw, pinned)
+    if policy.student is None and policy.arm is None:
+        return choice
+    return choice._replace(student=policy.student, arm=policy.arm)
+
+
+def _choose(policy: TaskPolicy, prompt: Prompt, draw: float, pinned: Tier | None) -> Choice:
+    if (reason := _why_strong(policy)) is not None:
+        return Choice(policy.mode, NO_POLICY, Tier.STRONG, reason)
     routable = prompt.needs <= policy.capabilities
     if policy.mode is Mode.SHADOW:
         shadowed = routable and draw < policy.shadow_share
@@ -107,6 +158,17 @@ def choose(policy: TaskPolicy, prompt: Prompt, *, draw: float, pinned: Tier | No
     if pinned is not None:
         return Choice(policy.mode, policy.policy, pinned, Reason.CONVERSATION)
     return _route(policy, policy.scorer, prompt, draw)
+
+
+def _why_strong(policy: TaskPolicy) -> Reason | None:
+    """Why strong answers whatever is asked, or None."""
+    if policy.refused:
+        return Reason.BAD_ARTIFACT
+    if policy.mode is Mode.STRONG:
+        return Reason.MODE_STRONG
+    if not policy.small:
+        return Reason.NO_SMALL_MODEL
+    return Reason.ASLEEP if policy.asleep else None
 
 
 def _route(policy: TaskPolicy, scorer: Scorer, prompt: Prompt, draw: float) -> Choice:

@@ -33,7 +33,7 @@ from router.catalogue import Catalogue, Target
 from router.conversations import Conversation, Conversations
 from router.live_policy import LivePolicy
 from router.metrics import Metrics
-from router.policy import NO_POLICY, Choice, choose, fall_back, named, refuse
+from router.policy import NO_POLICY, Choice, TaskPolicy, choose, fall_back, named, refuse
 from router.portfolio import Contest, Portfolio
 from router.prompt import prompt_hash
 from router.shadow import Shadows
@@ -64,9 +64,10 @@ class Exchange:
     body: bytes
     chat: ChatRequest
     target: Target
+    policy: TaskPolicy
     choice: Choice
     started: float
-    id: str = field(default_factory=new_id)
+    id: str
     at: datetime = field(default_factory=now)
     attempts: list[Attempt] = field(default_factory=list)
     contest: Contest | None = None
@@ -153,11 +154,14 @@ class ChatEndpoint:
         caller = self._access.admit(headers)
         body = await read_body(receive, headers.get(b"content-length"), self._max_body_bytes)
         chat = parse_chat(body)
-        target = self._catalogue.resolve(chat.model, caller)
-        return Exchange(caller, body, chat, target, self._decide(caller, chat, target), started)
+        target, name = self._catalogue.resolve(chat.model, caller), new_id()
+        conversation = chat.hints.conversation
+        unit = name if conversation is None else f"{caller.tenant} {conversation}"
+        policy = self._policies.of(target.task, unit)
+        choice = self._decide(policy, caller, chat, target)
+        return Exchange(caller, body, chat, target, policy, choice, started, name)
 
-    def _decide(self, caller: Caller, chat: ChatRequest, target: Target) -> Choice:
-        policy = self._policies.of(target.task)
+    def _decide(self, policy: TaskPolicy, caller: Caller, chat: ChatRequest, target: Target) -> Choice:
         if target.alias is not None:
             return named(policy, self._catalogue.tier(target))
         name, pinned = chat.hints.conversation, None
@@ -186,6 +190,12 @@ class ChatEndpoint:
             model = self._model(exchange, Tier.SMALL)
             started = self._shadows.start(exchange.id, model, plain_body(exchange.chat, model.name))
             exchange.choice = exchange.choice._replace(shadowed=started)
+        policy = exchange.policy
+        if policy.mirror is None or exchange.target.alias is not None:
+            return
+        if policy.mirrors(exchange.chat.prompt, self._draw()):
+            model = self._small(exchange).served_as(policy.mirror)
+            self._shadows.start(exchange.id, model, plain_body(exchange.chat, model.name))
 
     async def _ask(self, exchange: Exchange) -> Attempt:
         """Ask the chosen model; where the policy chose small and it fails, ask strong instead."""
@@ -223,7 +233,16 @@ class ChatEndpoint:
 
     def _model(self, exchange: Exchange, tier: Tier) -> Model:
         target = exchange.target
-        return self._models[target.alias or self._catalogue.alias(target.task, tier)]
+        if target.alias is not None:
+            return self._models[target.alias]
+        if tier is Tier.STRONG:
+            return self._models[self._catalogue.alias(target.task, tier)]
+        model, student = self._small(exchange), exchange.policy.model
+        return model if student is None else model.served_as(student)
+
+    def _small(self, exchange: Exchange) -> Model:
+        """The small model of a request's task, as declared."""
+        return self._models[self._catalogue.alias(exchange.target.task, Tier.SMALL)]
 
     def _portfolio(self, exchange: Exchange) -> Portfolio | None:
         """The portfolio that is the strong tier of a request that names no model itself."""

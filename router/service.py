@@ -24,6 +24,7 @@ from router.upstream import UpstreamFactory, open_models
 from router.upstream.openai_shaped import open_session
 from stepdown.ledger import GroupCommit, Ledger
 from stepdown.registry import Registry
+from stepdown.replicas import Replicas
 from stepdown.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,9 @@ class Service:
             self._closing.push_async_callback(portfolio.close)
         shadows = Shadows(commits, metrics)
         self._closing.push_async_callback(shadows.drain)
-        policies = LivePolicy(Registry(ledger), self._catalogue.tasks, settings.models, metrics)
+        policies = LivePolicy(
+            Registry(ledger), self._catalogue.tasks, settings.models, metrics, Replicas(ledger)
+        )
         await policies.refresh()
         self._watch(policies)
         access, limit = Access(settings), settings.proxy.max_body_bytes

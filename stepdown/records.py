@@ -11,7 +11,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Mode(enum.StrEnum):
@@ -27,6 +27,13 @@ class Tier(enum.StrEnum):
 
     STRONG = "strong"
     SMALL = "small"
+
+
+class Arm(enum.StrEnum):
+    """Whose policy decided a request while a candidate is tried on live traffic."""
+
+    CONTROL = "control"
+    CANARY = "canary"
 
 
 class Role(enum.StrEnum):
@@ -62,6 +69,7 @@ class Reason(enum.StrEnum):
     NO_ARTIFACT = "no_artifact"
     BAD_ARTIFACT = "artifact_refused"
     NO_SMALL_MODEL = "no_small_model"
+    ASLEEP = "small_model_asleep"
     UNROUTABLE = "request_not_routable"
     CONVERSATION = "conversation_pinned"
     FALLBACK = "small_model_failed"
@@ -104,6 +112,8 @@ class Decision:
         policy: Artifact id of the router that was consulted, or `none`.
         propensity: Probability with which the chosen model was chosen, in (0, 1].
         shadowed: Whether the other model was asked too, unseen by the client.
+        student: Artifact id of the student that was the small model; None is the model as declared.
+        arm: Whose policy decided, where a candidate is tried on live traffic; else None.
     """
 
     request: str
@@ -119,6 +129,8 @@ class Decision:
     threshold: float | None = None
     explored: bool = False
     shadowed: bool = False
+    student: str | None = None
+    arm: Arm | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +240,7 @@ class Artifact:
     """Something made from the ledger, named by the hash of its content.
 
     Attributes:
-        kind: `router`, `report`, `slices`, `eval`, `audit` (of a judge), `dataset` or `student`.
+        kind: `router`, `report`, `slices`, `eval`, `audit` (of a judge), `dataset`, `student` or `gate`.
         parents: Ids or hashes of what it was made from.
         settings: The settings that shaped it, code version included.
         summary: What a reader needs to judge it: counts, estimates with n and interval.
@@ -244,13 +256,38 @@ class Artifact:
     summary: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Deployed(NamedTuple):
+    """What is in force for a task.
+
+    Attributes:
+        artifact: The router, or None.
+        student: Artifact id of the student that is the small model; None is the model as declared.
+        candidate: Artifact id of a student under trial, or None.
+        candidate_router: The router fitted on the candidate's own outcomes, or None while it has none.
+        candidate_share: Share of requests, in [0, 1), that the candidate's policy decides; 0 is shadow.
+    """
+
+    mode: Mode = Mode.STRONG
+    artifact: str | None = None
+    student: str | None = None
+    candidate: str | None = None
+    candidate_router: str | None = None
+    candidate_share: float = 0.0
+
+    @property
+    def settled(self) -> Deployed:
+        """The same without a candidate."""
+        return Deployed(self.mode, self.artifact, self.student)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promotion:
-    """A task moved from one mode or artifact to another; the newest one of a task is in force.
+    """What is in force for a task was changed; the newest promotion of a task is in force.
+
+    The fields that it shares with `Deployed` say what is in force from now on.
 
     Attributes:
         sequence: 1, 2, 3, … within the task; its uniqueness makes a promotion a compare-and-set.
-        artifact: The router in force from now on, or None.
         actor: Who moved it: `auto`, or the name a person gave.
         evidence: The numbers that justify it.
     """
@@ -263,3 +300,86 @@ class Promotion:
     actor: str
     reason: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    student: str | None = None
+    candidate: str | None = None
+    candidate_router: str | None = None
+    candidate_share: float = 0.0
+
+    @property
+    def deployed(self) -> Deployed:
+        """What is in force by it."""
+        return Deployed(*(getattr(self, name) for name in Deployed._fields))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Night:
+    """One run of the nightly distillation of a task.
+
+    Attributes:
+        id: The task and the date, `TASK/2026-11-22`; one that a person started has the time too.
+        date: The day, in the time zone of the settings, whose night it is.
+        actor: Who started it: `auto`, or the name a person gave.
+    """
+
+    id: str
+    task: str
+    date: str
+    at: datetime
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NightEvent:
+    """Something that happened in a night; the key is (night, stage, event), so a stage ends once.
+
+    Attributes:
+        event: `started`, `ended`, or `started 2`, … where it was taken up again.
+        outcome: Of an end: `done`, `skipped`, `stopped` or `failed`; else empty.
+        reason: In words, for the reader.
+        found: What later stages and the report need, as JSON values.
+    """
+
+    night: str
+    stage: str
+    event: str
+    at: datetime
+    outcome: str = ""
+    reason: str = ""
+    found: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One point of a training's curves; the key is (run, step, kind).
+
+    Attributes:
+        run: Names the training: hash of what it is made from.
+        kind: `train` or `validation`.
+        values: `loss`, `learning_rate`, `tokens`, … as JSON values.
+    """
+
+    run: str
+    step: int
+    kind: str
+    at: datetime
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expense:
+    """Money spent on a task beside calls and labels: the hours of a machine.
+
+    Attributes:
+        id: Of the work and of the stretch of it that was paid for, so that it is kept once.
+        kind: `training`, `export` or `serving`.
+        subject: What it was spent on: a run, a student.
+        cost_usd_micros: None where the price is not known, which is not zero.
+    """
+
+    id: str
+    at: datetime
+    task: str
+    kind: str
+    subject: str
+    seconds: float
+    cost_usd_micros: int | None

@@ -7,7 +7,7 @@ know how an artifact is made or what is in it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Row, func, select
@@ -15,9 +15,10 @@ from sqlalchemy import Row, func, select
 from stepdown.errors import ArtifactError, LedgerError
 from stepdown.ids import digest, now
 from stepdown.ledger import Ledger, schema
-from stepdown.records import Artifact, Mode, Promotion
+from stepdown.records import Artifact, Deployed, Mode, Promotion
 
 ROLLBACK_OF = "rollback_of"
+ANY: Any = object()
 
 
 def _promotion(row: Row[Any]) -> Promotion:
@@ -35,10 +36,41 @@ def not_taken_back(history: Sequence[Promotion]) -> list[Promotion]:
     standing: list[Promotion] = []
     for promotion in history:
         if ROLLBACK_OF in promotion.evidence:
-            standing = [p for p in standing if p.sequence != promotion.evidence[ROLLBACK_OF]]
+            gone = _sequences(promotion.evidence[ROLLBACK_OF])
+            standing = [p for p in standing if p.sequence not in gone]
         else:
             standing.append(promotion)
     return standing
+
+
+def _sequences(named: int | Sequence[int]) -> frozenset[int]:
+    return frozenset([named] if isinstance(named, int) else named)
+
+
+class Rollback(NamedTuple):
+    """What a rollback puts in force, and the promotions that it takes back, oldest first."""
+
+    to: Deployed
+    takes_back: tuple[int, ...]
+
+
+def rollback_of(history: Sequence[Promotion]) -> Rollback | None:
+    """What a rollback of a task does; None where nothing is left to take back.
+
+    A candidate under trial is dropped, with all its steps; else the last promotion is taken back, and with
+    a student that went live all the steps by which it did. Before the first promotion is mode strong.
+    """
+    standing = not_taken_back(history)
+    if not standing:
+        return None
+    last = standing.pop()
+    takes_back = [last.sequence]
+    while standing and standing[-1].candidate is not None:
+        takes_back.append(standing.pop().sequence)
+    to = standing[-1].deployed if standing else Deployed()
+    if last.candidate is not None:
+        to = last.deployed.settled
+    return Rollback(to, tuple(reversed(takes_back)))
 
 
 def artifact_id(
@@ -79,15 +111,14 @@ class Registry:
     def promote(
         self,
         task: str,
+        deployed: Deployed,
         *,
-        mode: Mode,
-        artifact: str | None,
         actor: str,
         reason: str,
         evidence: Mapping[str, Any],
         after: int,
     ) -> bool:
-        """Put a mode and an artifact in force, if promotion number `after` is still the newest.
+        """Put something in force, if promotion number `after` is still the newest.
 
         Returns:
             False where somebody else promoted meanwhile, and nothing was changed.
@@ -96,8 +127,7 @@ class Registry:
             task=task,
             sequence=after + 1,
             at=now(),
-            mode=mode,
-            artifact=artifact,
+            **deployed._asdict(),
             actor=actor,
             reason=reason,
             evidence=evidence,
@@ -163,9 +193,30 @@ class Registry:
         wanted = (table.c.kind == kind) & (table.c.task == task)
         return int(self._ledger.rows(select(func.count()).select_from(table).where(wanted))[0][0])
 
-    def newest(self, kind: str, task: str) -> Artifact | None:
-        """The newest artifact of a kind for a task, or None."""
+    def newest(self, kind: str, task: str, *, student: str | None = ANY) -> Artifact | None:
+        """The newest artifact of a kind for a task, or None.
+
+        Args:
+            kind: Of the artifact.
+            task: Name of the task.
+            student: Only what was made for this student, by its `settings`; None is the small model as
+                declared, and `ANY` takes all.
+        """
         table = schema.artifacts
         wanted = (table.c.kind == kind) & (table.c.task == task)
-        found = self._ledger.rows(select(table.c.id).where(wanted).order_by(table.c.at.desc()).limit(1))
-        return self.artifact(found[0].id) if found else None
+        newest_first = select(table.c.id, table.c.settings).where(wanted).order_by(table.c.at.desc())
+        if student is ANY:
+            newest_first = newest_first.limit(1)
+        for row in self._ledger.rows(newest_first):
+            if student is ANY or row.settings.get("student") == student:
+                return self.artifact(row.id)
+        return None
+
+    def deployed(self, task: str) -> Deployed:
+        """What is in force for a task.
+
+        Raises:
+            LedgerError: The row is corrupt.
+        """
+        current = self.current(task)
+        return current.deployed if current else Deployed()

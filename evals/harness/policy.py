@@ -53,7 +53,7 @@ def find_router(ledger: Ledger, task: str, name: str) -> Artifact:
     """
     registry = Registry(ledger)
     if name == NEWEST:
-        found = registry.newest(ROUTER, task)
+        found = registry.newest(ROUTER, task, student=registry.deployed(task).student)
     elif name == CURRENT:
         promotion = registry.current(task)
         found = registry.artifact(promotion.artifact) if promotion and promotion.artifact else None

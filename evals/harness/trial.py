@@ -18,7 +18,7 @@ from evals.harness.form import Column, Comparison, Evaluation
 from evals.harness.measure import significant
 from evals.harness.toml import toml_key, toml_value
 from stepdown.errors import SuiteError
-from stepdown.settings.tree import Temperature
+from stepdown.settings.base import Temperature
 
 AS_IS = "as-is"
 

@@ -123,7 +123,7 @@ def _router(ledger: Ledger, task: str, promotion: Promotion | None) -> Artifact 
     registry = Registry(ledger)
     if promotion is not None and promotion.artifact is not None:
         return registry.artifact(promotion.artifact)
-    return registry.newest("router", task)
+    return registry.newest("router", task, student=promotion.student if promotion else None)
 
 
 def _curves(router: Artifact | None, pairs: pd.DataFrame, prompts: Prompts) -> Curves | None:

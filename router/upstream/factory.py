@@ -7,7 +7,7 @@ upstream.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import aiohttp
 
@@ -37,6 +37,10 @@ class Model:
     price: Price | None
     header: bytes
     key: bytes = field(default=b"", repr=False)
+
+    def served_as(self, name: str) -> Model:
+        """The same server asked for another model that it has: a student."""
+        return replace(self, name=name, header=header_value(name))
 
 
 UpstreamFactory = Callable[[str, ModelSettings, str | None, aiohttp.ClientSession], Upstream]

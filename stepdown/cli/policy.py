@@ -15,8 +15,8 @@ from stepdown.errors import SettingsError, StepdownError
 from stepdown.heartbeat import worker_beat
 from stepdown.ids import now
 from stepdown.ledger import Ledger, schema
-from stepdown.records import Mode
-from stepdown.registry import ROLLBACK_OF, Registry, not_taken_back
+from stepdown.records import Artifact, Deployed, Mode, Promotion
+from stepdown.registry import ROLLBACK_OF, Registry, rollback_of
 from stepdown.settings import DEFAULT_TASK, Settings
 
 
@@ -32,6 +32,8 @@ def status(settings: Settings) -> None:
         current = registry.current(task)
         click.echo(f"task {task}: mode {current.mode if current else Mode.STRONG}")
         click.echo(f"  router  {(current.artifact if current else None) or 'none'}")
+        if current and (current.student or current.candidate):
+            click.echo(f"  student {_students(current)}")
         if current:
             click.echo(f"  since   {current.at:%Y-%m-%d %H:%M:%S} UTC, by {current.actor}: {current.reason}")
         click.echo(f"  ledger  {_counts(ledger, task)}")
@@ -43,6 +45,14 @@ def status(settings: Settings) -> None:
             f"{beat:%Y-%m-%d %H:%M:%S} UTC, {(now() - beat).total_seconds():.0f} s ago" if beat else "never"
         )
         click.echo(f"worker of {queue}: last heartbeat {shown}")
+
+
+def _students(current: Promotion) -> str:
+    served = current.student or "none, the small model as declared"
+    if current.candidate is None:
+        return served
+    stage = f"canary of {current.candidate_share:.0%}" if current.candidate_share else "shadow"
+    return f"{served}; on trial: {current.candidate} ({stage})"
 
 
 def _wanting(settings: Settings, task: str) -> str:
@@ -88,12 +98,23 @@ def promote(settings: Settings, task: str, mode: str, artifact: str | None, reas
     if artifact is not None and mode != Mode.ROUTE:
         raise click.UsageError(f"--router {artifact} goes with --to route, not with --to {mode}")
     registry = Registry(open_ledger(settings))
+    deployed = registry.deployed(task)
     if mode == Mode.ROUTE:
-        newest = registry.artifact(artifact) if artifact else registry.newest("router", task)
-        if newest is None or newest.task != task or newest.kind != "router":
-            raise StepdownError(f"task {task!r} has no such router; `stepdown fit --task {task}` makes one")
-        artifact = newest.id
-    _move(registry, task, Mode(mode), artifact, reason)
+        artifact = _router(registry, task, artifact, deployed.student).id
+    _move(registry, task, Deployed(Mode(mode), artifact, deployed.student), reason)
+
+
+def _router(registry: Registry, task: str, name: str | None, student: str | None) -> Artifact:
+    """The router to be put in force: one that was fitted on what the model in service answered."""
+    found = registry.artifact(name) if name else registry.newest("router", task, student=student)
+    if found is None or found.task != task or found.kind != "router":
+        raise StepdownError(f"task {task!r} has no such router; `stepdown fit --task {task}` makes one")
+    if found.settings.get("student") != student:
+        raise StepdownError(
+            f"router {found.id!r} was fitted on the answers of another small model than the one in service; "
+            f"`stepdown fit --task {task}` makes one for it"
+        )
+    return found
 
 
 @click.command()
@@ -102,34 +123,31 @@ def promote(settings: Settings, task: str, mode: str, artifact: str | None, reas
 def rollback(settings: Settings, task: str) -> None:
     """Put back what was in force before the last promotion; before the first one is mode strong.
 
-    Done again, it goes back one promotion more: what was rolled back does not come back by itself.
+    A student under trial is dropped; one that went live goes with all the steps by which it did. Done
+    again, it goes back one promotion more: what was rolled back does not come back by itself.
     """
     declared_task(settings, task)
     registry = Registry(open_ledger(settings))
-    standing = not_taken_back(registry.history(task))
-    if not standing:
+    found = rollback_of(registry.history(task))
+    if found is None:
         raise StepdownError(f"task {task!r} has no promotion to roll back; it is in mode strong")
-    *before, last = standing
-    mode, artifact = (before[-1].mode, before[-1].artifact) if before else (Mode.STRONG, None)
-    reason = f"rollback of promotion {last.sequence}"
-    _move(registry, task, mode, artifact, reason, evidence={ROLLBACK_OF: last.sequence})
+    reason = f"rollback of promotion {', '.join(map(str, found.takes_back))}"
+    _move(registry, task, found.to, reason, evidence={ROLLBACK_OF: list(found.takes_back)})
 
 
 def _move(
     registry: Registry,
     task: str,
-    mode: Mode,
-    artifact: str | None,
+    to: Deployed,
     reason: str,
     evidence: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     current = registry.current(task)
-    if current is not None and (current.mode, current.artifact) == (mode, artifact):
-        raise StepdownError(f"task {task!r} is in mode {mode} already, with {artifact or 'no router'}")
+    if current is not None and current.deployed == to:
+        raise StepdownError(f"task {task!r} is in mode {to.mode} already, with {to.artifact or 'no router'}")
     moved = registry.promote(
         task,
-        mode=mode,
-        artifact=artifact,
+        to,
         actor=getpass.getuser(),
         reason=reason,
         evidence=dict(evidence),
@@ -137,6 +155,8 @@ def _move(
     )
     if not moved:
         raise StepdownError(f"task {task!r} was promoted by somebody else meanwhile; look, and try again")
+    student = f", student {to.student}" if to.student else ""
     click.echo(
-        f"task {task}: {current.mode if current else Mode.STRONG} -> {mode} ({artifact or 'no router'})"
+        f"task {task}: {current.mode if current else Mode.STRONG} -> {to.mode} "
+        f"({to.artifact or 'no router'}{student})"
     )

@@ -15,10 +15,13 @@ from stepdown.settings import (
     CandidateSettings,
     JudgeSettings,
     ModelSettings,
+    NightSettings,
     PortfolioSettings,
     ProxySettings,
     Settings,
+    StudentSettings,
     TaskSettings,
+    TrainerSettings,
     WorkerSettings,
     scalar_fields,
     variable_of,
@@ -28,11 +31,14 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "": Settings,
     "proxy": ProxySettings,
     "worker": WorkerSettings,
+    "night": NightSettings,
+    "trainer": TrainerSettings,
     "models.ALIAS": ModelSettings,
     "tasks.NAME": TaskSettings,
     "tasks.NAME.judges.JUDGE": JudgeSettings,
     "tasks.NAME.portfolio": PortfolioSettings,
     "tasks.NAME.portfolio.candidates[]": CandidateSettings,
+    "tasks.NAME.student": StudentSettings,
 }
 
 

@@ -97,6 +97,8 @@ decisions = Table(
     Column("threshold", Float),
     Column("explored", Boolean, nullable=False),
     Column("shadowed", Boolean, nullable=False),
+    Column("student", Id),
+    Column("arm", Word(16)),
 )
 
 calls = Table(
@@ -172,6 +174,10 @@ promotions = Table(
     Column("actor", String(200), nullable=False),
     Column("reason", Text, nullable=False),
     Column("evidence", JSON, nullable=False),
+    Column("student", Id),
+    Column("candidate", Id),
+    Column("candidate_router", Id),
+    Column("candidate_share", Float, nullable=False),
 )
 
 bodies = Table(
@@ -241,6 +247,64 @@ batches = Table(
     Column("state", String(32), nullable=False),
     Column("body", Id, nullable=False),
     Index("batches_by_state", "task", "labeller", "state"),
+)
+
+nights = Table(
+    "nights",
+    metadata,
+    Column("id", String(260), primary_key=True),
+    Column("task", String(200), nullable=False),
+    Column("date", String(10), nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("actor", String(200), nullable=False),
+    Index("nights_by_task", "task", "at"),
+)
+
+night_events = Table(
+    "night_events",
+    metadata,
+    Column("night", String(260), primary_key=True),
+    Column("stage", String(32), primary_key=True),
+    Column("event", String(32), primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("found", JSON, nullable=False),
+)
+
+progress = Table(
+    "progress",
+    metadata,
+    Column("run", Id, primary_key=True),
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(16), primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("values", JSON, nullable=False),
+)
+
+expenses = Table(
+    "expenses",
+    metadata,
+    Column("id", String(200), primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("task", String(200), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("cost_usd_micros", BigInteger),
+    Index("expenses_by_task", "task", "at"),
+)
+
+# What the servers of small models were last seen to have. Made anew at every look, like heartbeats.
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("url", String(400), primary_key=True),
+    Column("alias", String(200), nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("adapters", JSON, nullable=False),
+    Column("note", Text, nullable=False),
 )
 
 heartbeats = Table(

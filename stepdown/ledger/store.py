@@ -20,7 +20,20 @@ from stepdown.ledger import schema
 from stepdown.ledger.bodies import compress_all, decompress
 from stepdown.ledger.engine import migrate, open_engine
 from stepdown.ledger.inserts import Appender
-from stepdown.records import Artifact, CachedAnswer, Call, Decision, Feedback, Label, Promotion, Request
+from stepdown.records import (
+    Artifact,
+    CachedAnswer,
+    Call,
+    Decision,
+    Expense,
+    Feedback,
+    Label,
+    Night,
+    NightEvent,
+    Progress,
+    Promotion,
+    Request,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +51,21 @@ class Body:
 
 BODIES_AT_ONCE = 500
 
-Record = Request | Decision | Call | Label | Feedback | CachedAnswer | Artifact | Promotion | Body
+Record = (
+    Request
+    | Decision
+    | Call
+    | Label
+    | Feedback
+    | CachedAnswer
+    | Artifact
+    | Promotion
+    | Night
+    | NightEvent
+    | Progress
+    | Expense
+    | Body
+)
 
 TABLES: dict[type, Table] = {
     Body: schema.bodies,
@@ -50,6 +77,10 @@ TABLES: dict[type, Table] = {
     CachedAnswer: schema.cached_answers,
     Artifact: schema.artifacts,
     Promotion: schema.promotions,
+    Night: schema.nights,
+    NightEvent: schema.night_events,
+    Progress: schema.progress,
+    Expense: schema.expenses,
 }
 
 

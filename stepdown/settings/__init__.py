@@ -1,5 +1,6 @@
 """The settings: one frozen object, read at the entry point and passed down."""
 
+from stepdown.settings.distilling import NightSettings, StudentSettings, TrainerSettings
 from stepdown.settings.load import (
     DEFAULT_FILE,
     DEFAULT_TASK,
@@ -27,10 +28,13 @@ __all__ = [
     "Capability",
     "JudgeSettings",
     "ModelSettings",
+    "NightSettings",
     "PortfolioSettings",
     "ProxySettings",
     "Settings",
+    "StudentSettings",
     "TaskSettings",
+    "TrainerSettings",
     "WorkerSettings",
     "load_settings",
     "scalar_fields",

@@ -14,11 +14,12 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from stepdown.errors import SettingsError
-from stepdown.settings.tree import ModelSettings, Settings, Struct, TaskSettings
+from stepdown.settings.tree import ModelSettings, Settings, TaskSettings
 
 PREFIX = "STEPDOWN_"
 DEFAULT_FILE = "stepdown.toml"
@@ -110,7 +111,7 @@ def scalar_fields() -> list[tuple[str, Any]]:
     """The TOML path and type of each setting that an environment variable can set."""
     found: list[tuple[str, Any]] = []
     for field in msgspec.structs.fields(Settings):
-        if isinstance(field.default, Struct):
+        if isinstance(field.default, msgspec.Struct):
             found += [(f"{field.name}.{f.name}", f.type) for f in msgspec.structs.fields(type(field.default))]
         elif field.name not in ("models", "tasks", "annotators"):
             found.append((field.name, field.type))
@@ -154,7 +155,7 @@ def _named(error: msgspec.ValidationError, values: Mapping[str, Any]) -> str:
     return text if value is None or isinstance(value, Mapping) else f"{text}, got {value!r:.100}"
 
 
-def _converts(value: Any, kind: type[Struct]) -> bool:
+def _converts(value: Any, kind: type[msgspec.Struct]) -> bool:
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError:
@@ -170,9 +171,16 @@ def _check_urls(settings: Settings) -> None:
             f"worker.broker is {shown}; write redis://HOST:PORT/DATABASE, or rediss:// for TLS"
         )
     for alias, model in settings.models.items():
-        if model.url is not None and not model.url.startswith(("http://", "https://")):
+        named = [("url", model.url), *((f"replicas[{i}]", url) for i, url in enumerate(model.replicas))]
+        for field, url in named:
+            if url is not None and not url.startswith(("http://", "https://")):
+                raise SettingsError(
+                    f"models.{alias}.{field} = {url!r} is not a URL; "
+                    "write http://HOST:PORT/v1 or https://HOST/v1"
+                )
+        if model.url is None and (model.replicas or model.serving != "as_is" or model.sleeps):
             raise SettingsError(
-                f"models.{alias}.url = {model.url!r} is not a URL; write http://HOST:PORT/v1 or https://HOST/v1"
+                f"models.{alias} has no url, which replicas, serving and sleeps need; set models.{alias}.url"
             )
 
 
@@ -188,6 +196,13 @@ def _check_references(settings: Settings) -> None:
             known = ", ".join(task.checks) or "none"
             raise SettingsError(f"tasks.{name}.check = {task.check!r} is not declared; declared: {known}")
         _check_portfolio(name, task)
+        _check_student(name, task)
+    try:
+        ZoneInfo(settings.night.timezone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise SettingsError(
+            f"night.timezone = {settings.night.timezone!r} is not a time zone; write one like Europe/Berlin"
+        ) from error
     for person, key in settings.annotators.items():
         if not SHA256.fullmatch(key):
             raise SettingsError(
@@ -208,6 +223,26 @@ def _check_portfolio(name: str, task: TaskSettings) -> None:
         raise SettingsError(
             f"tasks.{name}.portfolio.judge = {portfolio.judge!r} is not declared; declared: {known}"
         )
+
+
+def _check_student(name: str, task: TaskSettings) -> None:
+    student = task.student
+    if student is None:
+        return
+    place = f"tasks.{name}.student"
+    if task.small is None:
+        raise SettingsError(f"{place} has no small model to be; set tasks.{name}.small")
+    if student.objective == "gkd" and student.teacher is None:
+        raise SettingsError(f'{place}.objective = "gkd" has no teacher; set {place}.teacher')
+    if student.validation_share + student.test_share >= 1:
+        raise SettingsError(
+            f"{place}: validation_share {student.validation_share:g} and test_share {student.test_share:g} "
+            "leave nothing to train on; together they must be less than 1"
+        )
+    if list(student.canary_shares) != sorted(set(student.canary_shares)):
+        raise SettingsError(f"{place}.canary_shares = {list(student.canary_shares)} must grow")
+    if student.method == "full" and "adapter" in student.variants:
+        raise SettingsError(f'{place}: method = "full" makes no adapter; set {place}.variants = ["merged"]')
 
 
 def _aliases_of(task: TaskSettings) -> list[tuple[str, str | None]]:

@@ -9,21 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct
 
-Share = Annotated[float, Meta(ge=0, le=1)]
-Temperature = Annotated[float, Meta(ge=0, le=2)]
-Dollars = Annotated[float, Meta(ge=0)]
+from stepdown.settings.base import Dollars, Share, Temperature
+from stepdown.settings.base import doc as _doc
+from stepdown.settings.distilling import NightSettings, StudentSettings, TrainerSettings
+
 Capability = Literal["tools", "json", "images", "audio", "files", "logprobs", "choices"]
-
-
-def _doc(text: str) -> Meta:
-    return Meta(description=text)
-
-
-class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all settings: frozen, and an unknown key is an error."""
 
 
 class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,6 +28,20 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             "Base URL of an OpenAI-shaped API, up to and with /v1. Without it the model goes through litellm."
         ),
     ] = None
+    replicas: Annotated[
+        tuple[str, ...],
+        _doc("Base URLs of further servers of the same model; each request goes to the least busy one."),
+    ] = ()
+    serving: Annotated[
+        Literal["as_is", "adapters", "checkpoints"],
+        _doc(
+            "How students come to its servers. as_is: they do not. adapters: vLLM loads them while it runs. "
+            "checkpoints: `stepdown serve` starts vLLM anew with the student's whole checkpoint."
+        ),
+    ] = "as_is"
+    sleeps: Annotated[
+        bool, _doc("Whether vLLM is put to sleep while a student is trained, to free the GPU for it.")
+    ] = False
     api_key_env: Annotated[
         str | None,
         _doc(
@@ -168,6 +174,9 @@ class TaskSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     challengers: Annotated[
         tuple[str, ...], _doc("Aliases of further models that run the suites beside strong and small.")
     ] = ()
+    student: Annotated[
+        StudentSettings | None, _doc("How students are distilled from the traffic; none distils none.")
+    ] = None
     keys: Annotated[
         tuple[str, ...], _doc("SHA-256 (hex) of the API keys whose requests belong to this task.")
     ] = ()
@@ -230,6 +239,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
     proxy: ProxySettings = ProxySettings()
     worker: WorkerSettings = WorkerSettings()
+    night: NightSettings = NightSettings()
+    trainer: TrainerSettings = TrainerSettings()
     models: Annotated[dict[str, ModelSettings], _doc("The models by alias.")] = {}
     tasks: Annotated[
         dict[str, TaskSettings], _doc("The tasks by name; `default` takes what names none.")
@@ -251,3 +262,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def broker_folder(self) -> Path:
         """Where the embedded broker keeps its messages."""
         return Path(self.home).absolute() / "broker"
+
+    @property
+    def students_folder(self) -> Path:
+        """Where students and the checkpoints of trainings are."""
+        return Path(self.trainer.folder or Path(self.home) / "students").absolute()

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from router.features import STRUCTURE
 from router.model import RouterModel, Weights
 from stepdown.ledger import Ledger, schema
-from stepdown.records import Mode
+from stepdown.records import Deployed, Mode
 from stepdown.registry import Registry
 
 
@@ -67,8 +67,7 @@ def promote(ledger: Ledger, mode: Mode, content: bytes | None = None, task: str 
     artifact = registry.keep("router", task, content, settings={}, summary={}).id if content else None
     promoted = registry.promote(
         task,
-        mode=mode,
-        artifact=artifact,
+        Deployed(mode, artifact),
         actor="test",
         reason="test",
         evidence={},

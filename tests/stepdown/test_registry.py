@@ -7,7 +7,7 @@ from sqlalchemy import update
 
 from stepdown.errors import ArtifactError, LedgerError
 from stepdown.ledger import Ledger, schema
-from stepdown.records import Mode
+from stepdown.records import Deployed, Mode
 from stepdown.registry import Registry
 
 ON_BOTH_DATABASES = True
@@ -15,7 +15,7 @@ ON_BOTH_DATABASES = True
 
 def promote(registry: Registry, mode: Mode, after: int, artifact: str | None = None) -> bool:
     return registry.promote(
-        "t", mode=mode, artifact=artifact, actor="auto", reason="r", evidence={"n": 3}, after=after
+        "t", Deployed(mode, artifact), actor="auto", reason="r", evidence={"n": 3}, after=after
     )
 
 
