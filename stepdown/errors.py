@@ -15,6 +15,10 @@ StepdownError
 ├── CheckError           a check is unknown, misconfigured or cannot judge its reference
 ├── SandboxError         code of a model cannot be run in isolation here
 ├── NotEnoughEvidence    the labels cannot support what was asked
+├── DatasetError         a dataset cannot be built, read or imported
+├── TrainingError        a student cannot be trained or exported
+├── ServingError         a small model's server does not have, or take, what it should
+├── OutOfBudget          the time or the money of a piece of work was up; it can be taken up again
 ├── SuiteError           an evaluation suite, or a line of one, cannot be used
 └── RecordingError       a line of a recording or answer file cannot be used
 
@@ -119,6 +123,22 @@ class SandboxError(StepdownError):
 
 class NotEnoughEvidence(StepdownError):
     """The labels cannot support what was asked."""
+
+
+class DatasetError(StepdownError):
+    """A dataset cannot be built, read or imported."""
+
+
+class TrainingError(StepdownError):
+    """A student cannot be trained or exported."""
+
+
+class ServingError(StepdownError):
+    """A small model's server does not have, or does not take, what it should."""
+
+
+class OutOfBudget(StepdownError):
+    """The time or the money of a piece of work was up; it can be taken up where it was."""
 
 
 class SuiteError(StepdownError):

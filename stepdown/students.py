@@ -17,6 +17,7 @@ import msgspec
 
 from stepdown.errors import ArtifactError
 from stepdown.records import Artifact
+from stepdown.settings import Settings
 
 STUDENT = "student"
 PREFIX = "stepdown-student-"
@@ -36,6 +37,19 @@ def served_name(student: str) -> str:
 def is_served_name(model: str) -> bool:
     """Whether a model name is that of a student."""
     return _name.fullmatch(model) is not None
+
+
+def with_student(settings: Settings, small: str, student: str) -> Settings:
+    """The settings with a student as one more model, whose alias is its served name.
+
+    Args:
+        settings: All settings.
+        small: Alias of the model whose servers have the student.
+        student: Its artifact id.
+    """
+    name = served_name(student)
+    served = msgspec.structs.replace(settings.models[small], model=name)
+    return msgspec.structs.replace(settings, models={**settings.models, name: served})
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
