@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -32,34 +33,43 @@ COMMANDS = {
     "slices": ("stepdown.cli.slicing", "Say which kinds of query there are and which may step down."),
     "eval": ("stepdown.cli.evaluation", "Run models over a suite, compare evaluations, freeze traffic."),
     "trial": ("stepdown.cli.trial", "Try prompt variants over a suite."),
+    "distill": ("stepdown.cli.distill", "Build datasets from the ledger and students from those."),
     "config": ("stepdown.cli.setup", "Show every setting with its TOML key, variable and value."),
     "key": ("stepdown.cli.setup", "Make an API key and the hash that lets it in."),
 }
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command when it is run, and not to list it."""
+    """A group that imports a command when it is run, and not to list it.
+
+    Args:
+        table: Module and line of help of each command, by its name; the module has it under that name.
+    """
+
+    def __init__(self, *args: Any, table: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.table = table
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of all commands, in the order of their use."""
-        return list(COMMANDS)
+        return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's module."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.table:
             return None
         command: click.Command = getattr(
-            importlib.import_module(COMMANDS[cmd_name][0]), cmd_name.replace("-", "_")
+            importlib.import_module(self.table[cmd_name][0]), cmd_name.replace("-", "_")
         )
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from the table above, importing none."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl([(name, text) for name, (_, text) in self.table.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="stepdown")
 def cli() -> None:
     """Stepdown: start on the strongest model, step down where the evidence allows."""
