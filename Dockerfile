@@ -1,5 +1,5 @@
-# The image of proxy, worker, fitter, evaluator and beat; compose.yaml says which runs what.
-FROM python:3.12-slim
+# The images of the services; compose.yaml says which runs what. The target `trainer` has torch besides.
+FROM python:3.12-slim AS service
 
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
@@ -26,8 +26,21 @@ COPY workers workers
 COPY dashboards dashboards
 RUN pip install --no-deps --no-build-isolation .
 
+RUN install -d -o stepdown -g stepdown /var/lib/stepdown/students
+
 USER stepdown
 WORKDIR /var/lib/stepdown
+
+# Not built or run on a GPU yet.
+FROM service AS trainer
+USER root
+WORKDIR /opt/stepdown
+RUN pip install --no-build-isolation ".[distill]" && install -d -o stepdown -g stepdown /models
+USER stepdown
+WORKDIR /var/lib/stepdown
+
+# What is built where no target is named.
+FROM service
 ENV STEPDOWN_HOME=/var/lib/stepdown
 VOLUME /var/lib/stepdown
 EXPOSE 4000

@@ -6,6 +6,9 @@ through the broker. The module knows the names of the parts and nothing of how t
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,6 +22,30 @@ EVERY_S = 5.0
 def worker_beat(queue: str) -> str:
     """The name under which the worker of a queue beats."""
     return f"worker:{queue}"
+
+
+@contextmanager
+def beating(database_url: str, name: str) -> Iterator[None]:
+    """Beat for the length of a block that keeps a part from beating by itself.
+
+    A ledger that is away for a while is tried again at the next beat.
+    """
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(EVERY_S):
+            with suppress(LedgerError):
+                ledger = Ledger(database_url, migrated=False)
+                ledger.beat(name)
+                ledger.close()
+
+    thread = threading.Thread(target=beat, name=f"beat of {name}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @dataclass(frozen=True, slots=True)

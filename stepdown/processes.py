@@ -17,6 +17,8 @@ from stepdown.heartbeat import Pulse, worker_beat
 from stepdown.settings import Settings
 from stepdown.supervisor import Child
 
+WORKERS = {"worker": ("labels", "--beat"), "fitter": ("fits",), "evaluator": ("evals",)}
+WORKERS_OF_STUDENTS = {"keeper": ("students",), "distiller": ("nights",)}
 LABELS_LIMIT_S = 60.0
 LONG_GRACE_S = 300.0
 LOOK_TIMEOUT_S = 1.0
@@ -31,18 +33,19 @@ def up_children(settings_file: Path | str, settings: Settings) -> list[Child]:
         settings: The same settings.
     """
     worker = command("worker", settings_file, "--queue")
-    labels, fits, evals = (worker_pulse(settings, queue) for queue in ("labels", "fits", "evals"))
+    names = WORKERS | (WORKERS_OF_STUDENTS if settings.distils else {})
     return [
         Child("proxy", command("proxy", settings_file), ready=proxy_ready(settings)),
-        _worker("worker", labels, [*worker, "labels", "--beat"]),
-        _worker("fitter", fits, [*worker, "fits"]),
-        _worker("evaluator", evals, [*worker, "evals"]),
+        *(
+            _worker(name, worker_pulse(settings, queue), [*worker, queue, *options])
+            for name, (queue, *options) in names.items()
+        ),
     ]
 
 
 def worker_pulse(settings: Settings, queue: str) -> Pulse:
     """The heartbeat of a queue's worker, and the age from which on it is too old."""
-    # A fit or an evaluation may rightly keep its worker from beating until its own time limit ends it.
+    # A long task may rightly keep its worker from beating until its own time limit ends it.
     long_limit_s = settings.worker.soft_limit_s + LONG_GRACE_S
     limit_s = LABELS_LIMIT_S if queue == "labels" else long_limit_s
     return Pulse(settings.database_url, worker_beat(queue), limit_s)

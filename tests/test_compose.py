@@ -21,13 +21,22 @@ from tests.processes import Process, free_port, wait_until
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = "builtin_schemas/vendor/compose-spec.json"
-OURS = ("proxy", "worker", "fitter", "evaluator", "beat")
+OURS = ("proxy", "worker", "fitter", "evaluator", "keeper", "distiller", "beat")
+ON_THE_GPU = ("keeper", "distiller", "vllm")
 TOML = """
 [worker]
 label_every_s = 1
 [models.strong]
 model = "m"
 url = "http://127.0.0.1:9/v1"
+[models.small]
+model = "s"
+url = "http://127.0.0.1:9/v1"
+serving = "adapters"
+[tasks.default]
+small = "small"
+[tasks.default.student]
+base = "base"
 """
 
 
@@ -57,9 +66,10 @@ def test_the_services(compose: dict[str, Any]) -> None:
     services = compose["services"]
     assert set(services) == {*OURS, "redis", "vllm"}
     assert all("healthcheck" in service for service in services.values())
-    assert [name for name, service in services.items() if service.get("profiles")] == ["vllm"]
-    (device,) = services["vllm"]["deploy"]["resources"]["reservations"]["devices"]
-    assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+    assert [name for name, service in services.items() if service.get("profiles")] == [*ON_THE_GPU]
+    for name in ("vllm", "distiller"):
+        (device,) = services[name]["deploy"]["resources"]["reservations"]["devices"]
+        assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
     assert "ports" not in services["vllm"]  # whoever reaches it may load adapters
     assert all("latest" not in s["image"] and ":" in s["image"] for s in services.values())
 

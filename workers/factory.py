@@ -22,13 +22,19 @@ from workers.names import (
     HEARTBEAT,
     JUDGE,
     LABELS,
+    NIGHT,
+    NIGHTS,
     QUEUE_OF,
     QUEUES,
     RANK,
+    RECONCILE,
     REPORT,
+    ROLLOUT,
     SLICES,
+    STUDENTS,
     SUITES,
     SWEEP,
+    queues_of,
 )
 from workers.tasks import register
 
@@ -77,7 +83,7 @@ def hard_limit_s(settings: Settings) -> float:
 def schedule(settings: Settings) -> dict[str, dict[str, Any]]:
     """What is sent, how often and where to; a hint that is not taken before the next one lapses."""
     worker = settings.worker
-    hints = [Hint(HEARTBEAT, EVERY_S, queue, queue) for queue in QUEUES]
+    hints = [Hint(HEARTBEAT, EVERY_S, queue, queue) for queue in queues_of(settings)]
     hints += [Hint(SWEEP, worker.label_every_s, LABELS)]
     if any(task.judges for task in settings.tasks.values()):
         hints += [Hint(JUDGE, worker.judge_every_s, EVALS)]
@@ -90,7 +96,21 @@ def schedule(settings: Settings) -> dict[str, dict[str, Any]]:
             Hint(RANK, worker.rank_every_s, EVALS, task),
             Hint(SLICES, min(worker.slices_every_s, LONGEST_WAIT_S), EVALS, task),
         ]
+    hints += _of_students(settings)
     return {" ".join(filter(None, (hint.task, hint.about))): hint.entry() for hint in hints}
+
+
+def _of_students(settings: Settings) -> list[Hint]:
+    night, hints = settings.night, []
+    if any(model.serving == "adapters" for model in settings.models.values()):
+        hints += [Hint(RECONCILE, night.reconcile_every_s, STUDENTS)]
+    for name, task in settings.tasks.items():
+        if task.student is not None:
+            hints += [
+                Hint(ROLLOUT, night.rollout_every_s, STUDENTS, name),
+                Hint(NIGHT, night.look_every_s, NIGHTS, name),
+            ]
+    return hints
 
 
 def _reliability(settings: Settings) -> dict[str, Any]:

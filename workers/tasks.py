@@ -15,14 +15,28 @@ from celery import Celery
 
 from evals.feedback import label_feedback
 from evals.labelling import label_all
-from stepdown.heartbeat import worker_beat
+from stepdown.heartbeat import beating, worker_beat
 from stepdown.ledger import Ledger
 from stepdown.settings import Settings, TaskSettings
-from workers.names import FIT, HEARTBEAT, JUDGE, RANK, REPORT, SLICES, SUITES, SWEEP
+from workers.names import (
+    FIT,
+    HEARTBEAT,
+    JUDGE,
+    NIGHT,
+    NIGHTS,
+    RANK,
+    RECONCILE,
+    REPORT,
+    ROLLOUT,
+    SLICES,
+    SUITES,
+    SWEEP,
+)
 
 SWEEP_BUDGET_S = 20.0
 JUDGE_BUDGET_S = 120.0
 SUITES_BUDGET_S = 300.0
+LONGEST_NIGHT_S = 24 * 3600.0  # each of its stages has a budget of its own, and ends by that
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +67,7 @@ def register(app: Celery, settings: Settings, environ: Mapping[str, str]) -> Non
     _register_labelling(app, settings, ledger)
     _register_fits(app, settings, ledger)
     _register_evaluation(app, settings, ledger, environ)
+    _register_distillation(app, settings, ledger, environ)
 
     @app.task(name=HEARTBEAT, shared=False)
     def heartbeat(queue: str) -> None:
@@ -137,3 +152,33 @@ def _register_evaluation(
         from evals.harness.due import run_due_suites
 
         run_due_suites(ledger(), settings, environ, budget_s=_within(SUITES_BUDGET_S, settings))
+
+
+def _register_distillation(
+    app: Celery, settings: Settings, ledger: LedgerPerProcess, environ: Mapping[str, str]
+) -> None:
+    @app.task(name=RECONCILE, shared=False)
+    def reconcile() -> None:
+        from distill.serving.reconcile import reconcile
+
+        for line in reconcile(ledger(), settings, environ):
+            log.info("%s", line)
+
+    @app.task(name=ROLLOUT, shared=False)
+    def rollout(task: str) -> None:
+        from distill.rollout.look import look
+
+        if _declared(settings, task) is not None and (done := look(ledger(), settings, task)):
+            log.info("task %s: %s", task, done)
+
+    @app.task(name=NIGHT, shared=False, soft_time_limit=LONGEST_NIGHT_S, time_limit=LONGEST_NIGHT_S + 60)
+    def night(task: str) -> None:
+        from distill.night.run import look
+
+        if _declared(settings, task) is None:
+            return
+        # A night keeps its worker from taking the task that beats, for hours; so it beats itself.
+        with beating(settings.database_url, worker_beat(NIGHTS)):
+            done = look(ledger(), settings, environ, task)
+        if done:
+            log.info("task %s: %s", task, done)

@@ -24,7 +24,7 @@ from stepdown.settings import DEFAULT_TASK, Settings
 @settings_option
 def status(settings: Settings) -> None:
     """Show each task's mode, its router and its counts."""
-    from workers.names import QUEUES
+    from workers.names import queues_of
 
     ledger = open_ledger(settings)
     registry = Registry(ledger)
@@ -39,7 +39,7 @@ def status(settings: Settings) -> None:
         click.echo(f"  ledger  {_counts(ledger, task)}")
         if not (current and current.artifact):
             click.echo(f"  next    {_wanting(settings, task)}")
-    for queue in QUEUES:
+    for queue in queues_of(settings):
         beat = ledger.last_beat(worker_beat(queue))
         shown = (
             f"{beat:%Y-%m-%d %H:%M:%S} UTC, {(now() - beat).total_seconds():.0f} s ago" if beat else "never"

@@ -267,3 +267,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def students_folder(self) -> Path:
         """Where students and the checkpoints of trainings are."""
         return Path(self.trainer.folder or Path(self.home) / "students").absolute()
+
+    @property
+    def distils(self) -> bool:
+        """Whether there is anything for the workers of students to do."""
+        served = any(model.serving != "as_is" for model in self.models.values())
+        return served or any(task.student is not None for task in self.tasks.values())

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import msgspec
+import pytest
 
-from stepdown.heartbeat import Pulse, worker_beat
+from stepdown import heartbeat
+from stepdown.heartbeat import Pulse, beating, worker_beat
 from stepdown.ids import now
 from stepdown.ledger import Ledger
 from stepdown.processes import proxy_ready, up_children
-from stepdown.settings import ProxySettings, Settings
+from stepdown.settings import ProxySettings, Settings, StudentSettings, TaskSettings
 from stepdown.supervisor import Child, supervise
-from tests.processes import settings_in, worker_command
+from tests.processes import settings_in, wait_until, worker_command
 
 
 def test_the_children_of_up(tmp_path: Path) -> None:
@@ -31,6 +34,25 @@ def test_the_children_of_up(tmp_path: Path) -> None:
         "stepdown worker --settings settings.json --queue fits",
         "stepdown worker --settings settings.json --queue evals",
     ]
+
+
+def test_where_students_are_distilled_two_more_workers_run(tmp_path: Path) -> None:
+    task = TaskSettings(small="small", student=StudentSettings(base="base"))
+    settings = msgspec.structs.replace(settings_in(tmp_path), tasks={"default": task})
+    more = up_children("settings.json", settings)[4:]
+    assert {child.name: child.argv[-1] for child in more} == {"keeper": "students", "distiller": "nights"}
+
+
+def test_who_works_long_beats_all_the_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "EVERY_S", 0.01)
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    ledger = Ledger(url)
+    with beating(url, "worker:nights"):
+        wait_until("there is a beat", lambda: ledger.last_beat("worker:nights") is not None)
+    last = ledger.last_beat("worker:nights")
+    time.sleep(0.05)
+    assert ledger.last_beat("worker:nights") == last
+    ledger.close()
 
 
 def test_a_pulse_is_judged_from_the_start_of_its_process(tmp_path: Path) -> None:

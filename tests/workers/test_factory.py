@@ -9,7 +9,14 @@ from msgspec import structs
 from sqlalchemy import select
 
 from stepdown.ledger import Ledger, schema
-from stepdown.settings import JudgeSettings, Settings, TaskSettings, WorkerSettings
+from stepdown.settings import (
+    JudgeSettings,
+    ModelSettings,
+    Settings,
+    StudentSettings,
+    TaskSettings,
+    WorkerSettings,
+)
 from tests.processes import settings_in
 from workers import names
 from workers.factory import create_celery, hard_limit_s, schedule
@@ -43,7 +50,7 @@ def test_what_keeps_work_safe_is_on(tmp_path: Path, broker: str | None) -> None:
 
 def test_every_name_has_a_task_and_every_hint_a_queue(tmp_path: Path) -> None:
     task = TaskSettings(judges={"j": JudgeSettings(model="strong")}, suites=("suite.toml",))
-    settings = structs.replace(settings_in(tmp_path), tasks={"default": task})
+    settings = distilling(structs.replace(settings_in(tmp_path), tasks={"default": task}))
     app = create_celery(settings)
     assert {*names.QUEUE_OF, names.HEARTBEAT} <= set(app.tasks)
     assert {entry["task"] for entry in schedule(settings).values()} == {*names.QUEUE_OF, names.HEARTBEAT}
@@ -53,6 +60,18 @@ def test_every_name_has_a_task_and_every_hint_a_queue(tmp_path: Path) -> None:
         assert entry["options"]["expires"] >= entry["schedule"]
     beaten = [e["args"][0] for e in schedule(settings).values() if e["task"] == names.HEARTBEAT]
     assert sorted(beaten) == sorted(names.QUEUES)
+
+
+def distilling(settings: Settings) -> Settings:
+    """The settings with students, whose servers load them while they run."""
+    small = ModelSettings(model="small", url="http://127.0.0.1:1/v1", serving="adapters")
+    task = structs.replace(settings.tasks["default"], small="small", student=StudentSettings(base="base"))
+    return structs.replace(settings, models={**settings.models, "small": small}, tasks={"default": task})
+
+
+def test_where_nothing_is_distilled_no_worker_of_students_is_looked_for(tmp_path: Path) -> None:
+    hints = schedule(settings_in(tmp_path)).values()
+    assert not {entry["options"]["queue"] for entry in hints} & set(names.DISTILLING)
 
 
 def test_a_task_without_judges_and_suites_sends_no_hints_for_them(tmp_path: Path) -> None:

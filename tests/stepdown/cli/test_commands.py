@@ -121,7 +121,7 @@ def test_status_names_mode_and_counts(settings_file: str) -> None:
     assert "task default: mode shadow" in output
     assert "to look" in output
     assert "0 requests, 0 calls, 0 labels" in output
-    assert output.count("last heartbeat never") == len(names.QUEUES)
+    assert output.count("last heartbeat never") == len(names.ALWAYS)
 
 
 def test_status_says_what_stands_between_a_task_and_a_router(settings_file: str, tmp_path: Path) -> None:
