@@ -21,7 +21,6 @@ from evals.judge.backlog import Item
 from evals.judge.combine import Part, parts_of, side_of
 from evals.judge.history import key_of, question_id, read_histories
 from evals.judge.judges import Judge, judge_of
-from evals.judge.lock import alone
 from evals.judge.settle import selfish
 from evals.judge.sitting import STOP_AFTER
 from evals.judge.trials import Trial, drawn, targets, trials
@@ -33,6 +32,7 @@ from stepdown import __version__
 from stepdown.errors import ArtifactError, NotEnoughEvidence, UpstreamError
 from stepdown.ids import digest
 from stepdown.ledger import Ledger, schema
+from stepdown.ledger.lock import alone
 from stepdown.records import Role
 from stepdown.registry import Registry
 from stepdown.settings import Settings

@@ -20,7 +20,6 @@ from evals.judge.counts import JudgeCounts, Progress
 from evals.judge.endpoint import Endpoint
 from evals.judge.history import History, question_id, read_histories
 from evals.judge.judges import Judge, judges_of
-from evals.judge.lock import alone
 from evals.judge.material import Loaded
 from evals.judge.sitting import CLOCK, Sitting
 from router.ask import open_asker
@@ -29,6 +28,7 @@ from router.upstream.factory import read_keys, upstream_for
 from router.upstream.openai_shaped import open_session
 from stepdown.errors import SettingsError
 from stepdown.ledger import Ledger
+from stepdown.ledger.lock import alone
 from stepdown.settings import Settings
 
 __all__ = ["JudgeCounts", "first_unjudged", "judge_all"]

@@ -12,10 +12,10 @@ from sqlalchemy import select, update
 
 from evals.answers import upload_answers
 from evals.judge import asking, history, sitting
-from evals.judge.lock import alone
 from evals.judge.sweep import first_unjudged
 from router import ask
 from stepdown.ledger import Ledger, schema
+from stepdown.ledger.lock import alone
 from stepdown.records import Role
 from stepdown.settings import Settings
 from tests.evals.judge.judging import (

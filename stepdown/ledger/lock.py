@@ -1,4 +1,4 @@
-"""One sweep of a judge at a time, whoever runs it and on whichever machine.
+"""One holder of a name at a time, whoever it is and on whichever machine.
 
 Invariant: the lock is the database's or the kernel's, and so ends with its holder, even where that is killed.
 """

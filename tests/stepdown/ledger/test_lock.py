@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from evals.judge.lock import alone
 from stepdown.ledger import Ledger
+from stepdown.ledger.lock import alone
 from tests.processes import Process, wait_until
 
 ON_BOTH_DATABASES = True
 
 HOLDER = """
 import sys, time
-from evals.judge.lock import alone
+from stepdown.ledger.lock import alone
 from stepdown.ledger import Ledger
 with alone(Ledger(sys.argv[1], migrated=False), "one") as held:
     print("held", held, flush=True)
