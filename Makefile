@@ -1,11 +1,14 @@
 PYTHON ?= python3
+PIP_FLAGS ?=
+BASE ?= ../models/qwen-0.5b
 BIN := .venv/bin
 RECORDING := bench/recordings/qwen-coder.jsonl.gz
 DEMO_FLAGS ?=
 GSM8K ?= ../shared/data/routing/gsm8k_gpt4_vs_mixtral.jsonl.gz
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format lock bench-gateway bench-routing report-labels readme clean
+.PHONY: help install demo test test-vllm check format lock bench-gateway bench-routing bench-night report-labels
+.PHONY: readme clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,6 +30,16 @@ demo: install ## Run the whole loop on recorded traffic, then leave the proxy ru
 test: install ## Run the tests
 	$(BIN)/python -m pytest -q
 
+.vllm/installed: requirements-vllm.txt
+	@echo "Installing vLLM and a trainer into .vllm (some minutes) ..."
+	$(PYTHON) -m venv --clear .vllm
+	.vllm/bin/python -m pip install -q --disable-pip-version-check $(PIP_FLAGS) -r requirements-vllm.txt
+	.vllm/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
+	@touch $@
+
+test-vllm: install .vllm/installed ## Run the tests that train a real student and serve it on a real vLLM
+	STEPDOWN_TRAINER_PYTHON=$(CURDIR)/.vllm/bin/python $(BIN)/python -m pytest -q -m trainer
+
 check: install ## Lint, types, and the contracts between the rooms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -47,6 +60,9 @@ bench-gateway: install ## Requests a second and added latency of the proxy, besi
 bench-routing: install ## Quality of the router on recorded outcomes: make bench-routing FILES="a.jsonl.gz b.jsonl.gz"
 	$(BIN)/python -m bench.routing $(FILES)
 
+bench-night: install .vllm/installed ## A night with real models: make bench-night BASE=FOLDER, a Qwen2.5 0.5B checkpoint
+	$(BIN)/python -m bench.night --base $(BASE) --python .vllm/bin/python --recording $(RECORDING)
+
 report-labels: install ## The labellers' own error: make report-labels GSM8K=gsm8k_gpt4_vs_mixtral.jsonl.gz
 	$(BIN)/python -m bench.labels --gsm8k $(GSM8K)
 
@@ -54,4 +70,4 @@ readme: install ## Make the README's chart and printed results anew
 	$(BIN)/python -m bench.readme $(README_FLAGS)
 
 clean: ## Remove what was made, the environment and the demo's ledger included
-	rm -rf .venv .stepdown build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .vllm .stepdown build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

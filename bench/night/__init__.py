@@ -1,0 +1,1 @@
+"""A whole night with real models: recorded traffic in, a trained and gated student out."""
