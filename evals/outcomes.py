@@ -46,6 +46,7 @@ TRUSTED, JUDGED = "trusted", "judged"
 AUDIT_SHARE = TaskSettings().audit_share
 CHUNK = 500
 ANSWERING = (Role.LIVE, Role.ESCALATION)
+DECLARED = ""
 
 REQUEST_COLUMNS = ("id", "at", "prompt_hash", "body", "slice", "status", "model_asked")
 DECISION_COLUMNS = (
@@ -129,6 +130,16 @@ class Outcomes:
     def judges(self) -> tuple[str, ...]:
         """The labellers whose word is only evidence."""
         return tuple(sorted({name for fused in self.fused.values() for name in fused.rates}))
+
+    @property
+    def pairs_by_small(self) -> dict[str, pd.DataFrame]:
+        """The pairs of each small model by its name in `small_names`."""
+        small = self.calls["tier"] == Tier.SMALL
+        names = small_names(self.calls["model"])
+        return {
+            str(name): _pairs_of(self.requests, self.calls, ~small | (names == name))
+            for name in sorted(names[small].unique())
+        }
 
     def since(self, start: datetime | None) -> Outcomes:
         """Only the requests that came at `start` or later, and their calls."""
@@ -342,9 +353,17 @@ def of_small(models: pd.Series[str], student: str | None) -> pd.Series[bool]:
     return ~models.map(is_served_name).astype(bool)
 
 
+def small_names(models: pd.Series[str]) -> pd.Series[str]:
+    """Which small model a name is: a student by its served name, and `DECLARED` what is no student."""
+    return models.where(models.map(is_served_name).astype(bool), DECLARED)
+
+
 def _pairs(requests: pd.DataFrame, calls: pd.DataFrame, student: str | None) -> pd.DataFrame:
+    return _pairs_of(requests, calls, (calls["tier"] != Tier.SMALL) | of_small(calls["model"], student))
+
+
+def _pairs_of(requests: pd.DataFrame, calls: pd.DataFrame, of_tiers: pd.Series[bool]) -> pd.DataFrame:
     # An escalation is made because the small answer looked bad: such a pair is no random one.
-    of_tiers = (calls["tier"] != Tier.SMALL) | of_small(calls["model"], student)
     unconditional = calls["ok"] & calls["role"].isin((Role.LIVE, Role.SHADOW)) & of_tiers
     usable = _with_candidates(calls[unconditional], calls)
     pairs = requests

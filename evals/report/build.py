@@ -17,6 +17,7 @@ from evals.outcomes import Outcomes, Prompts, read_outcomes, read_prompts
 from evals.report import traffic
 from evals.report.curves import Parts, curves
 from evals.report.labels import Labels, read_labels
+from evals.report.machines import machine_costs
 from evals.report.offline import offline_costs
 from evals.report.quality import audit, promise
 from evals.report.savings import Rates, bill
@@ -63,7 +64,8 @@ def build_report(ledger: Ledger, settings: Settings, task: str, *, since: dateti
     labelled = everything.labelled_pairs
     prompts = read_prompts(ledger, labelled["body"]) if router is not None else Prompts({}, 0)
     rates = _rates(settings, declared)
-    offline = offline_costs(ledger, task, since)
+    history, offline = everything.pairs_by_small, offline_costs(ledger, task, since)
+    machines = machine_costs(ledger, task, since)
     _add_gaps(missing, wanted, everything, in_route, router)
     return Report(
         task=task,
@@ -71,8 +73,8 @@ def build_report(ledger: Ledger, settings: Settings, task: str, *, since: dateti
         confidence=CONFIDENCE,
         served=traffic.served(period),
         calls=traffic.call_lines(period, CONFIDENCE),
-        bill=_say(missing, lambda: bill(period, everything.pairs, rates, CONFIDENCE, offline)),
-        routed_bill=_say(missing, lambda: bill(in_route, everything.pairs, rates, CONFIDENCE))
+        bill=_say(missing, lambda: bill(period, history, rates, CONFIDENCE, offline, machines)),
+        routed_bill=_say(missing, lambda: bill(in_route, history, rates, CONFIDENCE))
         if len(in_route.requests)
         else None,
         audit=audit(period, CONFIDENCE) if period.requests["explored"].any() else None,

@@ -6,20 +6,22 @@ answered the same request: strong's cost of a prompt token of small's count, and
 tokens per completion token of small's (two ratio estimators), or the mean cost of a strong answer where
 tokens or the output price are not known. Where strong is a portfolio, its cost is that of all candidates.
 What judges cost is on it, whoever chose the model that they judge. The interval resamples the pairs by prompt
-and adds the spread of single requests around the estimate.
+and adds the spread of single requests around the estimate; those of several small models are added end to
+end, which errs wide.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from evals.metrics.intervals import DRAWS, Estimate, Floats, percentile_interval, resampled_weights
-from evals.outcomes import ANSWERING, Outcomes
+from evals.outcomes import ANSWERING, Outcomes, small_names
+from evals.report.machines import Machines
 from evals.report.offline import Offline
 from evals.report.tree import Bill, Money
 from stepdown.errors import NotEnoughEvidence
@@ -28,6 +30,7 @@ from stepdown.records import Reason, Role, Tier
 
 MIN_PAIRS = 10
 TOKENS = ("small_prompt_tokens", "small_completion_tokens", "strong_completion_tokens")
+PAIR_COLUMNS = ("prompt_hash", "strong_cost_usd_micros", *TOKENS)
 
 
 class Rates(NamedTuple):
@@ -42,26 +45,36 @@ class Rates(NamedTuple):
     small_usd_per_hour: float = 0.0
 
 
-class _Estimated(NamedTuple):
+class OnStrong(NamedTuple):
+    """What strong would have cost for answers that small gave.
+
+    Attributes:
+        method: How it was estimated.
+        each: Of each answer in micro-dollars, indexed as the answers are; they sum to the value of `money`.
+    """
+
     money: Money
     method: str
+    each: pd.Series[Any]
 
 
 def bill(
     outcomes: Outcomes,
-    history: pd.DataFrame,
+    history: Mapping[str, pd.DataFrame],
     rates: Rates,
     confidence: float,
     offline: Offline = Offline(),  # noqa: B008 - immutable
+    machines: Machines = Machines(),  # noqa: B008 - immutable
 ) -> Bill:
     """The bill of some requests.
 
     Args:
         outcomes: The requests, with their calls.
-        history: All pairs of the task, from which strong's costs are estimated.
+        history: `Outcomes.pairs_by_small` of the whole task, from which strong's costs are estimated.
         rates: Prices.
         confidence: Of the intervals.
         offline: What evaluations and trials cost.
+        machines: What the hours of machines cost beside the rent of the small model.
 
     Raises:
         NotEnoughEvidence: There are no requests, a model has no price, or too few pairs to estimate from.
@@ -79,16 +92,17 @@ def bill(
     costs = _costs(priced, outcomes.where(~outcomes.requests["id"].isin(excluded)).calls, offline)
     rent = _rent(decided.requests, rates.small_usd_per_hour)
     known, small = _answered(priced)
-    estimated = _strong_cost(small, history, rates, confidence)
+    estimated = on_strong(small, history, rates, confidence)
     counterfactual = _plus(estimated.money, known)
     answers = costs["live"] + costs["candidates"]
-    spent = sum(costs.values()) + rent
+    spent = sum(costs.values()) + rent + machines.usd_micros
     net = _plus(counterfactual, -spent)
     return Bill(
         requests=len(priced.requests),
         answered_small=len(small),
         **costs,
         rent=rent,
+        distillation=machines.usd_micros,
         actual=spent,
         counterfactual=counterfactual,
         gross=_plus(counterfactual, -answers),
@@ -96,6 +110,7 @@ def bill(
         net_share=_share(net, counterfactual, spent),
         excluded=len(excluded),
         unpriced=int((~unknown["request"].isin(excluded)).sum()) + offline.unpriced,
+        unpriced_machine_s=machines.unpriced_s,
         method=estimated.method,
     )
 
@@ -149,9 +164,42 @@ def _answered(outcomes: Outcomes) -> tuple[int, pd.DataFrame]:
     return known + int(beside["cost_usd_micros"].sum()), small
 
 
-def _strong_cost(small: pd.DataFrame, history: pd.DataFrame, rates: Rates, confidence: float) -> _Estimated:
+def on_strong(
+    small: pd.DataFrame, history: Mapping[str, pd.DataFrame], rates: Rates, confidence: float
+) -> OnStrong:
+    """What strong would have cost for answers of small models.
+
+    Args:
+        small: Rows of `Outcomes.calls`, one a request.
+        history: Pairs by small model; see `Outcomes.pairs_by_small`.
+        rates: Prices.
+        confidence: Of the interval.
+
+    Raises:
+        NotEnoughEvidence: Too few pairs to estimate from.
+    """
     if small.empty:
-        return _Estimated(Money(0, 0, 0, 0), "known: strong answered every request")
+        nothing = pd.Series(dtype=float)
+        return OnStrong(Money(0, 0, 0, 0), "known: strong answered every request", nothing)
+    parts = [
+        _of_one(answers, _pairs_for(str(name), history), rates, confidence)
+        for name, answers in small.groupby(small_names(small["model"]), sort=True)
+    ]
+    money = Money(*(sum(ends) for ends in zip(*(part.money for part in parts), strict=True)))
+    method = "; ".join(dict.fromkeys(part.method for part in parts))
+    return OnStrong(money, method, pd.concat([part.each for part in parts]).reindex(small.index))
+
+
+def _pairs_for(name: str, history: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The pairs of one small model, or of all where its own are too few to estimate from."""
+    own = history.get(name)
+    if own is not None and len(own.dropna(subset=["strong_cost_usd_micros"])) >= MIN_PAIRS:
+        return own
+    every = list(history.values())
+    return pd.concat(every, ignore_index=True) if every else pd.DataFrame(columns=list(PAIR_COLUMNS))
+
+
+def _of_one(small: pd.DataFrame, history: pd.DataFrame, rates: Rates, confidence: float) -> OnStrong:
     pairs = history.dropna(subset=["strong_cost_usd_micros"])
     with_tokens = pairs.dropna(subset=list(TOKENS))
     countable = small[["prompt_tokens", "completion_tokens"]].notna().all(axis=None)
@@ -164,18 +212,23 @@ def _strong_cost(small: pd.DataFrame, history: pd.DataFrame, rates: Rates, confi
         )
     if by_token and rates.strong is not None:
         method = f"estimated from tokens, by ratios over {len(pairs)} pairs"
-        return _Estimated(_by_tokens(small, pairs, rates.strong.output, confidence), method)
+        money, each = _by_tokens(small, pairs, rates.strong.output, confidence)
+        return OnStrong(money, method, each)
     method = f"estimated from the mean cost of strong over {len(pairs)} pairs"
-    return _Estimated(_by_mean(len(small), pairs, confidence), method)
+    mean = pd.Series(float(_floats(pairs, "strong_cost_usd_micros").mean()), index=small.index)
+    return OnStrong(_by_mean(len(small), pairs, confidence), method, mean)
 
 
-def _by_tokens(small: pd.DataFrame, pairs: pd.DataFrame, output: float, confidence: float) -> Money:
+def _by_tokens(
+    small: pd.DataFrame, pairs: pd.DataFrame, output: float, confidence: float
+) -> tuple[Money, pd.Series[Any]]:
     cost = _floats(pairs, "strong_cost_usd_micros")
     prompt, short, long = (
         _floats(pairs, name)
         for name in ("small_prompt_tokens", "small_completion_tokens", "strong_completion_tokens")
     )
-    sizes = _floats(small, "prompt_tokens").sum(), _floats(small, "completion_tokens").sum()
+    asked, answered = _floats(small, "prompt_tokens"), _floats(small, "completion_tokens")
+    sizes = asked.sum(), answered.sum()
 
     def rates(weights: Floats) -> tuple[Floats, Floats]:
         per_prompt = (weights @ (cost - output * long)) / np.maximum(weights @ prompt, 1.0)
@@ -187,7 +240,8 @@ def _by_tokens(small: pd.DataFrame, pairs: pd.DataFrame, output: float, confiden
 
     per_prompt, per_completion = rates(np.ones(len(pairs)))
     spread = float((cost - per_prompt * prompt - per_completion * short).std(ddof=2))
-    return _resampled(total, pairs, spread * math.sqrt(len(small)), confidence)
+    each = pd.Series(per_prompt * asked + per_completion * answered, index=small.index)
+    return _resampled(total, pairs, spread * math.sqrt(len(small)), confidence), each
 
 
 def _by_mean(count: int, pairs: pd.DataFrame, confidence: float) -> Money:

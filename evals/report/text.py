@@ -129,6 +129,7 @@ def _bill(title: str, bill: Bill | None) -> list[str]:
         ("- evaluations", dollars(bill.evaluations)),
         ("- prompt trials", dollars(bill.trials)),
         ("- rent of the small model", dollars(bill.rent)),
+        ("- distillation of students", dollars(bill.distillation)),
         ("= net saving", money(bill.net)),
         ("  of always strong", net_share(bill)),
     ]
@@ -140,6 +141,11 @@ def _bill(title: str, bill: Bill | None) -> list[str]:
         notes.append(f"{bill.excluded:,} requests are left out because an answer's cost is unknown.")
     if bill.unpriced:
         notes.append(f"{bill.unpriced:,} other calls have an unknown cost and are not on the bill.")
+    if bill.unpriced_machine_s:
+        notes.append(
+            f"{bill.unpriced_machine_s / 3600:,.2f} hours of distillation have an unknown price, which is not"
+            " zero, and are not on the bill."
+        )
     return [title, *pairs(rows), *_paragraphs(notes)]
 
 

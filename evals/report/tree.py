@@ -88,8 +88,8 @@ class Bill:
     """What was spent, and what always-strong would have been.
 
     `counterfactual - live - candidates = gross` and `gross - shadow - exploration - escalation - judge -
-    evaluations - trials - rent = net`, to the micro-dollar. Always-strong pays for candidates too. Requests
-    that named their model are not on the bill: nothing was decided there.
+    evaluations - trials - rent - distillation = net`, to the micro-dollar. Always-strong pays for candidates
+    too. Requests that named their model are not on the bill: nothing was decided there.
 
     Attributes:
         requests: Requests on the bill.
@@ -103,11 +103,14 @@ class Bill:
         evaluations: Answers that evaluations asked for; on the bill of all requests alone, as are trials.
         trials: Answers that prompt trials asked for.
         rent: Hours from the first to the last request times the small model's `usd_per_hour`.
+        distillation: Hours of machines for the training and export of students, of known price; on the bill
+            of all requests alone.
         actual: The sum of the above.
         counterfactual: What strong would have cost for the same requests.
         net_share: Net saving as a share of the counterfactual.
         excluded: Requests left out on both sides, because an answer's cost is not known.
         unpriced: Other calls whose cost is not known, and so is not on the bill.
+        unpriced_machine_s: Seconds of distillation whose price is not known, and so is not on the bill.
         method: How the counterfactual was estimated.
     """
 
@@ -122,6 +125,7 @@ class Bill:
     evaluations: int
     trials: int
     rent: int
+    distillation: int
     actual: int
     counterfactual: Money
     gross: Money
@@ -129,6 +133,7 @@ class Bill:
     net_share: Estimate
     excluded: int
     unpriced: int
+    unpriced_machine_s: float
     method: str
 
 

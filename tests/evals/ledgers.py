@@ -91,6 +91,7 @@ class Writer:
         cost: int | None = 0,
         tokens: tuple[int, int] | None = None,
         status: int = 200,
+        model: str | None = None,
     ) -> str:
         """Write a call and, unless `good` is None, its label; returns its id."""
         number = next(self.numbers)
@@ -102,7 +103,7 @@ class Writer:
                 at=at,
                 role=role,
                 tier=tier,
-                model=MODELS[tier],
+                model=model or MODELS[tier],
                 status=status,
                 complete=status == 200,
                 latency_ms=5.0,

@@ -17,7 +17,7 @@ from router.fitting.fit import CALIBRATION_SHARE
 from router.fitting.splits import calibration_mask
 from stepdown.errors import SettingsError
 from stepdown.ledger import Ledger, schema
-from stepdown.records import Reason, Tier, Verdict
+from stepdown.records import Expense, Reason, Tier, Verdict
 from stepdown.registry import Registry
 from stepdown.settings import Settings
 from tests.evals.ledgers import Writer
@@ -51,6 +51,29 @@ def test_figures_are_what_paper_says(ledger: Ledger) -> None:
     assert report.routed_bill is not None
     assert report.routed_bill.gross.value == 10 * (180 - 10)
     assert report.routed_bill.net.value == 10 * (180 - 10) - 20 * 10
+
+
+def test_the_hours_of_a_training_lessen_the_net_saving_of_the_whole_and_not_of_the_routed(
+    ledger: Ledger,
+) -> None:
+    play(ledger)
+    before = build_report(ledger, settings(), "default")
+    at = ledger.rows(schema.requests.select().order_by(schema.requests.c.at))[-1].at
+    paid = {"at": at, "task": "default", "kind": "training", "subject": "run", "seconds": 360.0}
+    ledger.append(
+        [
+            Expense(id="known", cost_usd_micros=300, **paid),
+            Expense(id="unknown", cost_usd_micros=None, **paid),
+        ]
+    )
+    after = build_report(ledger, settings(), "default")
+    assert before.bill is not None
+    assert after.bill is not None
+    assert after.bill.net.value == before.bill.net.value - 300
+    assert after.routed_bill == before.routed_bill
+    text = " ".join(render_text(after).split())
+    assert "- distillation of students $0.000300" in text
+    assert "0.10 hours of distillation have an unknown price, which is not zero" in text
 
 
 def test_regrets_are_counted_where_small_would_have_answered_and_was_wrong(ledger: Ledger) -> None:

@@ -9,14 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evals.outcomes import Outcomes, read_outcomes
+from evals.outcomes import DECLARED, Outcomes, read_outcomes
+from evals.report.machines import Machines, machine_costs
 from evals.report.offline import Offline, offline_costs
 from evals.report.savings import Rates, bill
 from evals.report.tree import Bill
 from stepdown.errors import NotEnoughEvidence
 from stepdown.ledger import Ledger
 from stepdown.prices import Price
-from stepdown.records import CachedAnswer, Mode, Reason, Role, Tier, Verdict
+from stepdown.records import CachedAnswer, Expense, Mode, Reason, Role, Tier, Verdict
+from stepdown.students import served_name
 from tests.evals.ledgers import START, Writer
 
 STRONG = Price(input=2.0, cached=2.0, output=8.0)
@@ -24,7 +26,7 @@ STRONG = Price(input=2.0, cached=2.0, output=8.0)
 
 def billed(ledger: Ledger, rates: Rates = Rates(STRONG)) -> Bill:  # noqa: B008
     outcomes = read_outcomes(ledger, "default")
-    return bill(outcomes, outcomes.pairs, rates, 0.95)
+    return bill(outcomes, outcomes.pairs_by_small, rates, 0.95)
 
 
 def pairs(writer: Writer, count: int = 10) -> None:
@@ -35,6 +37,7 @@ def pairs(writer: Writer, count: int = 10) -> None:
 def assert_adds_up(found: Bill) -> None:
     asked_for = found.judge + found.evaluations + found.trials
     learning = found.shadow + found.exploration + found.escalation + asked_for + found.rent
+    learning += found.distillation
     answers = found.live + found.candidates
     assert found.actual == answers + learning
     assert found.gross.value == found.counterfactual.value - answers
@@ -97,7 +100,7 @@ def test_bills_of_uneven_costs_add_up_and_their_intervals_hold_the_truth_as_ofte
     held = []
     for seed in range(150):
         outcomes, truth = uneven(seed)
-        found = bill(outcomes, outcomes.pairs, Rates(STRONG), 0.95)
+        found = bill(outcomes, {DECLARED: outcomes.pairs}, Rates(STRONG), 0.95)
         assert_adds_up(found)
         assert found.net.low < found.net.value < found.net.high
         held.append(found.counterfactual.low <= truth <= found.counterfactual.high)
@@ -224,7 +227,7 @@ def test_evaluations_and_trials_are_on_the_bill_of_their_task_and_period(ledger:
     later = offline_costs(ledger, "default", START + timedelta(hours=1))
     assert (later.evaluations, later.trials) == (7, 11)
     outcomes = read_outcomes(ledger, "default")
-    found = bill(outcomes, outcomes.pairs, Rates(STRONG), 0.95, everything)
+    found = bill(outcomes, outcomes.pairs_by_small, Rates(STRONG), 0.95, everything)
     assert (found.evaluations, found.trials, found.judge, found.unpriced) == (12, 11, 13, 1)
     assert found.net.value == found.gross.value - found.shadow - 12 - 11 - 13
     assert_adds_up(found)
@@ -241,3 +244,56 @@ def cached(key: str, purpose: str, cost: int | None, hours: int, *, task: str = 
         cost_usd_micros=cost,
         body="0" * 64,
     )
+
+
+def spent(name: str, cost: int | None, hours: int, *, task: str = "default") -> Expense:
+    return Expense(
+        id=name,
+        at=START + timedelta(hours=hours),
+        task=task,
+        kind="training",
+        subject="run",
+        seconds=1800.0,
+        cost_usd_micros=cost,
+    )
+
+
+def test_hours_of_machines_are_on_the_bill_of_their_task_and_period(ledger: Ledger) -> None:
+    writer = Writer(ledger)
+    pairs(writer)
+    ledger.append([spent("a", 40, 0), spent("b", 2, 2), spent("c", None, 2)])
+    ledger.append([spent("d", 1000, 2, task="other")])
+    everything = machine_costs(ledger, "default")
+    assert everything == Machines(usd_micros=42, unpriced_s=1800.0)
+    assert machine_costs(ledger, "default", START + timedelta(hours=1)) == Machines(2, 1800.0)
+    outcomes = read_outcomes(ledger, "default")
+    found = bill(outcomes, outcomes.pairs_by_small, Rates(STRONG), 0.95, machines=everything)
+    assert (found.distillation, found.unpriced_machine_s) == (42, 1800.0)
+    assert found.net.value == found.gross.value - found.shadow - 42
+    assert_adds_up(found)
+
+
+def test_each_student_is_priced_by_its_own_pairs(ledger: Ledger) -> None:
+    """One says in 10 tokens what strong says in 20, the other in 40; both are asked of the same requests."""
+    terse, wordy = served_name("a" * 64), served_name("b" * 64)
+    writer = Writer(ledger)
+    for number in range(10):
+        request = writer.request(f"pair {number}", mode=Mode.SHADOW, reason=Reason.MODE_SHADOW)
+        writer.call(request, Tier.STRONG, True, cost=180, tokens=(10, 20))
+        for model, tokens in ((terse, 10), (wordy, 40)):
+            writer.call(request, Tier.SMALL, True, role=Role.SHADOW, tokens=(10, tokens), model=model)
+    for model, tokens in ((terse, 10), (wordy, 40)):
+        request = writer.request(f"asked {model}", mode=Mode.ROUTE, reason=Reason.ROUTED_SMALL)
+        writer.call(request, Tier.SMALL, True, tokens=(10, tokens), model=model)
+    found = billed(ledger)
+    assert found.counterfactual.value == 10 * 180 + 2 * 180
+    assert found.counterfactual.n == 20
+    assert_adds_up(found)
+
+
+def test_a_student_of_too_few_pairs_is_priced_by_those_of_all(ledger: Ledger) -> None:
+    writer = Writer(ledger)
+    pairs(writer)
+    request = writer.request("asked", mode=Mode.ROUTE, reason=Reason.ROUTED_SMALL)
+    writer.call(request, Tier.SMALL, True, tokens=(10, 20), model=served_name("a" * 64))
+    assert billed(ledger).counterfactual.value == 11 * 180
