@@ -14,6 +14,7 @@ import aiohttp
 from router.upstream.base import Upstream
 from router.upstream.litellm_provider import LiteLlmProvider
 from router.upstream.openai_shaped import OpenAIShaped
+from router.upstream.pool import Pool
 from stepdown.errors import SettingsError
 from stepdown.prices import Price, price_of
 from stepdown.settings import ModelSettings, Settings
@@ -49,11 +50,15 @@ UpstreamFactory = Callable[[str, ModelSettings, str | None, aiohttp.ClientSessio
 def upstream_for(
     alias: str, model: ModelSettings, key: str | None, session: aiohttp.ClientSession
 ) -> Upstream:
-    """The upstream for one model: its own URL, or litellm where it has none."""
+    """The upstream for one model: its own URL, a pool where it has several, or litellm where it has none."""
     name = f"model {alias!r} ({model.model})"
     if model.url is None:
         return LiteLlmProvider(name=name, model=model.model, key=key, timeout_s=model.timeout_s)
-    return OpenAIShaped(name=name, url=model.url, key=key, timeout_s=model.timeout_s, session=session)
+    servers = [
+        OpenAIShaped(name=name, url=url, key=key, timeout_s=model.timeout_s, session=session)
+        for url in model.servers
+    ]
+    return servers[0] if len(servers) == 1 else Pool(servers)
 
 
 def open_models(

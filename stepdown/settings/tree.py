@@ -69,6 +69,11 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ),
     ] = ()
 
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The base URLs of all its servers."""
+        return () if self.url is None else (self.url, *self.replicas)
+
 
 class JudgeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One judge, `[tasks.NAME.judges.JUDGE]`: a model that labels."""
