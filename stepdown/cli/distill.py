@@ -14,6 +14,11 @@ SUBCOMMANDS = {
         "stepdown.cli.distill_dataset",
         "Build a task's dataset from the ledger and say what is in it.",
     ),
+    "export": ("stepdown.cli.distill_export", "Bring a student into another form: merged, fp8, int8, gguf."),
+    "practise": (
+        "stepdown.cli.distill_export",
+        "Have a student practise on what it failed, and say what rounds of it brought.",
+    ),
 }
 
 
