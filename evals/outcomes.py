@@ -21,7 +21,7 @@ from datetime import datetime
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, and_, select
 
 from evals.metrics.fusion import Fused
 from evals.metrics.intervals import Estimate
@@ -161,7 +161,12 @@ class Outcomes:
 
 
 def read_outcomes(
-    ledger: Ledger, task: str, *, audit_share: float = AUDIT_SHARE, student: str | None = IN_SERVICE
+    ledger: Ledger,
+    task: str,
+    *,
+    audit_share: float = AUDIT_SHARE,
+    student: str | None = IN_SERVICE,
+    since: datetime | None = None,
 ) -> Outcomes:
     """Read the outcomes of a task.
 
@@ -171,14 +176,16 @@ def read_outcomes(
         audit_share: Of the task's settings: which requests are in its audit sample.
         student: Artifact id of the student whose answers are small's in the pairs; None is the small model
             as declared, and `IN_SERVICE` the one that is in force.
+        since: Only requests that came at this time or later; judges' words are then fused from the labels
+            of these alone.
 
     Raises:
         LedgerError: The ledger cannot be read.
     """
-    requests = _frame(ledger, _requests_query(task), (*REQUEST_COLUMNS, *DECISION_COLUMNS))
+    requests = _frame(ledger, _requests_query(task, since), (*REQUEST_COLUMNS, *DECISION_COLUMNS))
     requests["audit"] = _audited(requests["id"], audit_share)
-    calls = _typed_calls(_frame(ledger, _calls_query(task), CALL_COLUMNS))
-    labels = labels_of(ledger, task)
+    calls = _typed_calls(_frame(ledger, _calls_query(task, since), CALL_COLUMNS))
+    labels = labels_of(ledger, task, since)
     by_order = going_by_order(ledger, task)
     counted = [label for label in labels if label.labeller not in by_order]
     found = verdicts(counted, dict(zip(calls["id"], calls["tier"], strict=True)))
@@ -261,36 +268,41 @@ def read_prompts(ledger: Ledger, bodies: Iterable[str]) -> Prompts:
     return Prompts(found, len(wanted) - len(found))
 
 
-def _requests_query(task: str) -> Select[Any]:
+def _of_task(task: str, since: datetime | None) -> ColumnElement[bool]:
+    requests = schema.requests.c
+    return requests.task == task if since is None else and_(requests.task == task, requests.at >= since)
+
+
+def _requests_query(task: str, since: datetime | None) -> Select[Any]:
     requests, decisions = schema.requests, schema.decisions
     return (
         select(
             *(requests.c[name] for name in REQUEST_COLUMNS), *(decisions.c[name] for name in DECISION_COLUMNS)
         )
         .select_from(requests.outerjoin(decisions, decisions.c.request == requests.c.id))
-        .where(requests.c.task == task)
+        .where(_of_task(task, since))
         .order_by(requests.c.at, requests.c.id)
     )
 
 
-def _calls_query(task: str) -> Select[Any]:
+def _calls_query(task: str, since: datetime | None) -> Select[Any]:
     requests, calls = schema.requests, schema.calls
     return (
         select(*(calls.c[name] for name in CALL_COLUMNS))
         .select_from(calls.join(requests, requests.c.id == calls.c.request))
-        .where(requests.c.task == task)
+        .where(_of_task(task, since))
         .order_by(calls.c.at, calls.c.id)
     )
 
 
-def labels_of(ledger: Ledger, task: str) -> list[LabelRow]:
-    """All labels of a task's calls."""
+def labels_of(ledger: Ledger, task: str, since: datetime | None = None) -> list[LabelRow]:
+    """All labels of a task's calls, or of those whose request came at a time or later."""
     requests, calls, labels = schema.requests, schema.calls, schema.labels
     of_calls = labels.join(calls, calls.c.id == labels.c.subject)
     query = (
         select(*(labels.c[name] for name in LabelRow._fields))
         .select_from(of_calls.join(requests, requests.c.id == calls.c.request))
-        .where(requests.c.task == task)
+        .where(_of_task(task, since))
     )
     return [LabelRow._make(row) for row in ledger.rows(query)]
 

@@ -209,7 +209,8 @@ def named(policy: TaskPolicy, tier: Tier) -> Choice:
 
 def refuse(policy: TaskPolicy) -> Choice:
     """The choice where the router itself failed on a prompt."""
-    return Choice(policy.mode, policy.policy, Tier.STRONG, Reason.BAD_ARTIFACT)
+    choice = Choice(policy.mode, policy.policy, Tier.STRONG, Reason.BAD_ARTIFACT)
+    return choice._replace(student=policy.student, arm=policy.arm)  # else the canary would lose its failures
 
 
 def fall_back(choice: Choice) -> Choice:
