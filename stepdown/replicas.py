@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -34,6 +34,7 @@ class Replica:
         url: Its base URL.
         alias: The model that it serves.
         adapters: The students that it has, by served name; the values say where each comes from.
+        refused: The students that it did not take, by served name: `why`, its `tries`, when `again`.
         note: What is wrong with it; empty where nothing is.
     """
 
@@ -42,6 +43,7 @@ class Replica:
     at: datetime
     state: State
     adapters: Mapping[str, Any] = field(default_factory=dict)
+    refused: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
 
 
@@ -63,6 +65,17 @@ class Replicas:
             connection.execute(delete(table).where(table.c.url == seen.url))
             connection.execute(insert(table).values(**{**values, "state": str(seen.state)}))
 
+    def forget(self, alias: str, *, but: Collection[str]) -> None:
+        """Drop what was seen of servers that a model has no more.
+
+        Raises:
+            LedgerError: The ledger refused.
+        """
+        table = schema.replicas
+        gone = (table.c.alias == alias) & table.c.url.not_in(list(but))
+        with self._ledger.writing() as connection:
+            connection.execute(delete(table).where(gone))
+
     def all(self) -> list[Replica]:
         """Every server that was ever seen, by URL.
 
@@ -76,7 +89,7 @@ class Replicas:
         ]
 
     def asleep(self) -> frozenset[str]:
-        """Aliases of the models all of whose servers sleep.
+        """Aliases of the models of which some server sleeps and none serves.
 
         Raises:
             LedgerError: The ledger cannot be read.
@@ -85,4 +98,6 @@ class Replicas:
         states: dict[str, set[str]] = defaultdict(set)
         for row in self._ledger.rows(select(table.c.alias, table.c.state)):
             states[row.alias].add(row.state)
-        return frozenset(alias for alias, seen in states.items() if seen == {State.ASLEEP})
+        return frozenset(
+            alias for alias, seen in states.items() if State.ASLEEP in seen and State.SERVING not in seen
+        )

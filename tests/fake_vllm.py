@@ -268,6 +268,8 @@ class _Handler(BaseHTTPRequestHandler):
         name = asked.get("lora_name", "")
         if not self.fake.runtime_lora:
             raise _Absent
+        if not name:
+            raise _Refused(400, "'lora_name' needs to be provided.", "InvalidUserInput")
         if self.fake.adapters.pop(name, None) is None:
             raise _Refused(404, f"The lora adapter '{name}' cannot be found.", "NotFoundError")
         self.fake.did.append(f"unload {name}")

@@ -304,6 +304,7 @@ replicas = Table(
     Column("at", UtcTime, nullable=False),
     Column("state", String(16), nullable=False),
     Column("adapters", JSON, nullable=False),
+    Column("refused", JSON, nullable=False),
     Column("note", Text, nullable=False),
 )
 

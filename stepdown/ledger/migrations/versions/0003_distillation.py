@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("adapters", sa.JSON(), nullable=False),
+        sa.Column("refused", sa.JSON(), nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("url"),
     )
