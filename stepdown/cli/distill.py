@@ -14,6 +14,7 @@ SUBCOMMANDS = {
         "stepdown.cli.distill_dataset",
         "Build a task's dataset from the ledger and say what is in it.",
     ),
+    "train": ("stepdown.cli.distill_train", "Train a task's student, or say what that would take."),
     "export": ("stepdown.cli.distill_export", "Bring a student into another form: merged, fp8, int8, gguf."),
     "practise": (
         "stepdown.cli.distill_export",
