@@ -96,10 +96,19 @@ class Criterion:
     seen: float | None = None
     needed: int | None = None
 
+    @property
+    def stops(self) -> bool:
+        """Whether it keeps the candidate out."""
+        return self.outcome in (Outcome.FAILED, Outcome.UNMEASURED)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What the gate says."""
+    """What the gate says.
+
+    Attributes:
+        reason: In words: why it did not pass, or that it did.
+    """
 
     passed: bool
     reason: str
@@ -108,6 +117,17 @@ class Verdict:
     rules: Rules
     criteria: tuple[Criterion, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it did not pass; empty where it did."""
+        return tuple(f"{one.name}: {one.reason}" for one in self.criteria if one.stops)
+
+    @property
+    def net_usd_micros(self) -> float:
+        """What the candidate is expected to save within the horizon, less what it cost; NaN if not known."""
+        saving = next(one for one in self.criteria if one.name == SAVING)
+        return math.nan if saving.estimate is None else saving.estimate - saving.limit
 
 
 def decide(evidence: Evidence, rules: Rules) -> Verdict:
@@ -124,7 +144,7 @@ def decide(evidence: Evidence, rules: Rules) -> Verdict:
         _latency(evidence.timed, rules),
         _saving(evidence.economy, rules),
     ]
-    stopped = [one for one in criteria if one.outcome in (Outcome.FAILED, Outcome.UNMEASURED)]
+    stopped = [one for one in criteria if one.stops]
     return Verdict(
         passed=not stopped,
         reason="; ".join(f"{one.name}: {one.reason}" for one in stopped) or _praise(criteria),
@@ -310,7 +330,7 @@ def _saving(economy: Economy, rules: Rules) -> Criterion:
     )
     if unknown is not None or economy.coverage is None:
         return row
-    found = _net(economy, economy.coverage, rules)
+    found = net_saving(economy, economy.coverage, rules)
     enough = found.value > economy.spent
     days = _break_even_days(found.value, economy.spent, rules.horizon_days)
     return replace(
@@ -332,12 +352,13 @@ def _unknown(economy: Economy) -> str | None:
     return None
 
 
-def _net(economy: Economy, coverage: Estimate, rules: Rules) -> Estimate:
-    """Of requests that small answers the difference of the costs; explored ones pay small beside strong.
+def net_saving(economy: Economy, coverage: Estimate, rules: Rules) -> Estimate:
+    """Micro-dollars saved over the horizon against strong alone, before what the candidate has cost.
 
-    The ends hold together with confidence 1 - 2 alpha: each part is given half of that error.
+    Of requests that small answers it is the difference of the costs; explored ones pay small beside strong.
+    The ends hold together with confidence 1 - 2 alpha where those of the coverage hold with 1 - alpha.
     """
-    level = 1 - rules.alpha
+    level = 1 - rules.alpha / 2
     strong, small = (_mean_cost(costs, level) for costs in (economy.strong, economy.small))
     requests, routed = economy.requests_per_day * rules.horizon_days, 1 - economy.exploration
 
@@ -352,6 +373,8 @@ def _net(economy: Economy, coverage: Estimate, rules: Rules) -> Estimate:
 
 def _mean_cost(costs: Floats, level: float) -> Estimate:
     known = costs[~np.isnan(costs)]
+    if not known.size:
+        return Estimate(math.nan, math.nan, math.nan, 0)
     return bootstrap(lambda values: float(values.mean()), known, confidence=level)
 
 
@@ -371,6 +394,7 @@ def as_values(verdict: Verdict) -> dict[str, Any]:
     rows = [{**vars(one), "outcome": one.outcome.value} for one in verdict.criteria]
     return {
         **{name: getattr(verdict, name) for name in ("passed", "reason", "candidate", "incumbent")},
+        "reasons": list(verdict.reasons),
         "rules": vars(verdict.rules),
         "criteria": rows,
         "notes": list(verdict.notes),
