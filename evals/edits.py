@@ -29,6 +29,7 @@ class EditTarget:
     """The newest edit of a request's answer.
 
     Attributes:
+        feedback: Id of the feedback that the edit is.
         request: Id of the request.
         body: Digest of the request's body, in which the prompt is.
         prompt_hash: Of the prompt.
@@ -39,6 +40,7 @@ class EditTarget:
         at: When the edit came.
     """
 
+    feedback: str
     request: str
     body: str
     prompt_hash: str
@@ -84,6 +86,7 @@ def _targets(ledger: Ledger, call_of: dict[str, str | None]) -> Iterator[EditTar
         answer = None if body is None else read_answer(body).text
         common = None if answer is None else similarity(answer, edited)
         yield EditTarget(
+            feedback=row.id,
             request=row.request,
             body=row.body,
             prompt_hash=row.prompt_hash,
