@@ -1,0 +1,122 @@
+"""The stages that make a student: labels, slices, a dataset, its training, and the forms it is served in.
+
+Invariant: each is idempotent through the ledger, as the parts that it calls are, so it may be broken off
+anywhere and begun again.
+"""
+
+from __future__ import annotations
+
+from distill.night import gpu
+from distill.night.machine import Ending, Stage, left_over
+from distill.night.tonight import Tonight, done, failed, skipped
+from stepdown.errors import OutOfBudget, StepdownError
+from stepdown.records import Artifact
+from stepdown.students import manifest_of
+
+DATASET = "dataset"
+NEWEST_DATASET = "newest_dataset"
+ON_A_GPU = frozenset({"fp8", "int8"})
+CHUNK_S = 60.0
+
+
+def label(tonight: Tonight) -> Ending:
+    """Label the backlog: checks, users' feedback, judges."""
+    made = label_backlog(tonight)
+    return done(f"{made:,} labels made", labelled=made)
+
+
+def label_backlog(tonight: Tonight) -> int:
+    """Label until nothing is left that can be, and say how many labels were made.
+
+    Raises:
+        OutOfBudget: The stage's budget is used up; what was labelled is kept.
+    """
+    total = 0
+    while made := tonight.parts.label(tonight.budget.until(CHUNK_S)):
+        total += made
+        tonight.say(f"{total:,} labels made")
+        tonight.budget.check()
+    return total
+
+
+def slices(tonight: Tonight) -> Ending:
+    """Cluster the traffic."""
+    slicing = tonight.parts.slice()
+    names = [slice_.name for slice_ in slicing.model.slices]
+    new = [one.name for one in slicing.new] if slicing.fresh else []
+    reason = f"{len(names)} slices" + (f", new: {', '.join(new)}" if new else "")
+    return done(reason, slices=slicing.artifact.id if slicing.artifact else None, new=new)
+
+
+def dataset(tonight: Tonight) -> Ending:
+    """Build the dataset, if there is enough new and nothing is on trial."""
+    on_trial = tonight.registry.deployed(tonight.night.task).candidate
+    if on_trial is not None:
+        return skipped(f"student {on_trial} is on trial, and no second one is made until that is decided")
+    if (made := _made_before(tonight)) is not None:
+        return done(_counted(made), dataset=made.id)
+    new, wanted = tonight.parts.new_examples(), tonight.student.min_new
+    if new < wanted:
+        return _too_little(tonight, f"{new:,} new examples, min_new is {wanted:,}", new)
+    made = tonight.parts.build_dataset()
+    return done(_counted(made), dataset=made.id, new=new)
+
+
+def _made_before(tonight: Tonight) -> Artifact | None:
+    """The dataset that this stage had kept when it was broken off, or None."""
+    if tonight.attempt == 1:
+        return None
+    newest = tonight.registry.newest(DATASET, tonight.night.task)
+    return newest if newest is not None and newest.id != tonight.marks.get(NEWEST_DATASET) else None
+
+
+def _too_little(tonight: Tonight, reason: str, new: int) -> Ending:
+    """Nothing is done, unless the night before did not come to the end of its own dataset."""
+    before = tonight.book.before(tonight.night)
+    name = left_over(tonight.book.events(before.id)) if before else None
+    newest = tonight.registry.newest(DATASET, tonight.night.task)
+    if before is None or newest is None or newest.id != name:
+        return skipped(reason, new=new)
+    return done(f"{reason}; the dataset of night {before.id} is taken up", dataset=name, new=new)
+
+
+def _counted(made: Artifact) -> str:
+    count = made.summary.get("examples")
+    return f"{count:,} examples" if isinstance(count, int) else "a dataset was built"
+
+
+def train(tonight: Tonight) -> Ending:
+    """Train a student on the dataset, with the GPU to itself."""
+    examples = tonight.artifact(Stage.DATASET, "dataset")
+    if (refusal := tonight.parts.refusal(examples)) is not None:
+        return failed(refusal)
+    deadline = tonight.budget.rented(tonight.settings.trainer.usd_per_hour)
+    with gpu.handed_over(tonight):
+        student = tonight.parts.train(examples, deadline)
+    return done(f"student {student.id}", student=student.id)
+
+
+def export(tonight: Tonight) -> Ending:
+    """Bring the student into the forms in which it may be served; one that cannot be is left out."""
+    trained = tonight.artifact(Stage.TRAIN, "student")
+    candidates, refused = [], {}
+    for variant in tonight.student.variants:
+        try:
+            candidates.append({"variant": variant, "student": _in_form(tonight, trained, variant).id})
+        except OutOfBudget:
+            raise
+        except StepdownError as error:
+            refused[variant] = str(error)
+            tonight.say(f"{variant}: {error}")
+    if not candidates:
+        return failed("; ".join(f"{variant}: {why}" for variant, why in refused.items()), refused=refused)
+    named = ", ".join(one["variant"] for one in candidates) + "".join(f"; without {v}" for v in refused)
+    return done(named, candidates=candidates, refused=refused)
+
+
+def _in_form(tonight: Tonight, trained: Artifact, variant: str) -> Artifact:
+    if manifest_of(trained).variant == variant:
+        return trained
+    deadline = tonight.budget.rented(tonight.settings.trainer.usd_per_hour)
+    with gpu.handed_over(tonight, needed=variant in ON_A_GPU):
+        return tonight.parts.export(trained, variant, deadline)
