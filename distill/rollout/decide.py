@@ -4,9 +4,10 @@ Invariant: traffic grows only where a sequential test rules out a loss of qualit
 a prefix of the traffic that is labelled whole, so that nothing which comes later changes it; and it goes back
 at once on any alarm, from all that is known now. Pure: it knows nothing of ledgers.
 
-The test of step k of K needs an e-value of (1/alpha)^(k/K): a candidate that is worse by more than the margin
-goes live with probability at most alpha, and past the first step with at most alpha^(1/K). Each watch has
-alpha for itself.
+Each of K steps must earn an e-value of (1/alpha)^(1/K) on traffic of its own, so that no share is passed by
+without having been tried, and after step k all of them multiplied must come to (1/alpha)^(k/K): a candidate
+that is worse by more than the margin goes live with probability at most alpha, and past the first step with
+at most alpha^(1/K). Each watch has alpha for itself.
 """
 
 from __future__ import annotations
@@ -55,9 +56,10 @@ class Rules:
         """The number, from 1, of the step that a share is; one between two steps is the lower one."""
         return max(1, sum(one <= share for one in self.shares))
 
-    def log_needed(self, share: float) -> float:
-        """Logarithm of the e-value that leads on from a share."""
-        return -math.log(self.alpha) * self.step_of(share) / len(self.shares)
+    def log_needed(self, share: float, earlier: float) -> float:
+        """Logarithm of the e-value that leads on from a share, where the steps before it earned `earlier`."""
+        of_a_step = -math.log(self.alpha) / len(self.shares)
+        return max(of_a_step, of_a_step * self.step_of(share) - earlier)
 
     def after(self, share: float) -> float | None:
         """The next share, or None where the next step is all."""
@@ -69,6 +71,7 @@ class ArmRow(NamedTuple):
 
     Attributes:
         group: What it counts with: itself, or all requests of its prompt.
+        step: Place of the trial's step in which it came.
         share: Probability with which it was drawn into the canary.
         outcome: Mean quality of its answers so far, NaN where none is labelled.
         settled: The same of its answers before the first that waits for a label.
@@ -76,6 +79,7 @@ class ArmRow(NamedTuple):
     """
 
     group: str
+    step: int
     canary: bool
     share: float
     outcome: float
@@ -127,7 +131,9 @@ class Quality:
     Attributes:
         rates: Mean quality of the labelled units of an arm, and how many there are.
         apart: The difference, canary less control, with its confidence sequence.
-        log_growth: Logarithm of the e-value against "worse by more than the margin", on the settled units.
+        log_growth: Logarithm of the e-value against "worse by more than the margin", on the settled units of
+            the step under way.
+        log_earlier: The same of all steps before it, multiplied.
         harm: The watch for "worse".
         lost: The watch for the canary losing labels.
     """
@@ -135,6 +141,7 @@ class Quality:
     rates: dict[str, tuple[float, int]]
     apart: Estimate
     log_growth: float
+    log_earlier: float
     harm: Watch
     lost: Watch
 
@@ -175,6 +182,7 @@ class Assessment:
             )
             found["e_value"] = e_value(quality.log_growth)
             found["e_needed"] = math.exp(self.log_needed)
+            found["e_before"] = e_value(quality.log_earlier)
         return found
 
 
@@ -188,10 +196,10 @@ def assess(trial: Trial, seen: Observed, rules: Rules, at: datetime) -> Assessme
         at: The present.
     """
     watches = list(watches_of(seen, rules))
-    quality = _quality(seen, rules) if trial.share else None
+    quality = _quality(seen, rules, len(trial.steps) - 1) if trial.share else None
     if quality is not None:
         watches.append(quality.harm)
-    needed = rules.log_needed(trial.share) if trial.share else 0.0
+    needed = rules.log_needed(trial.share, quality.log_earlier) if quality is not None else 0.0
     ready, why = _earned(trial, seen, quality, needed, rules)
     action, share = Action.STAY, 0.0
     over = at - trial.stage_since >= rules.lasts
@@ -262,12 +270,10 @@ def _earned(
     return quality.log_growth >= needed, shown
 
 
-def _quality(seen: Observed, rules: Rules) -> Quality:
+def _quality(seen: Observed, rules: Rules, step: int) -> Quality:
     labelled = [row for row in seen.arms if not math.isnan(row.outcome)]
-    settled = [row for row in seen.arms if not math.isnan(row.settled)]
     known = [row for row in seen.arms if not math.isnan(row.lost)]
     now = _scores(labelled, [row.outcome for row in labelled])
-    sure = _scores(settled, [row.settled for row in settled])
     lost = _scores(known, [row.lost for row in known])
     arms = {
         arm: [row.outcome for row in labelled if row.canary is canary]
@@ -281,7 +287,8 @@ def _quality(seen: Observed, rules: Rules) -> Quality:
     return Quality(
         rates=rates,
         apart=apart,
-        log_growth=e_above(sure.values, -rules.margin, low=sure.low, high=sure.high).now,
+        log_growth=_growth(seen.arms, step, rules.margin),
+        log_earlier=sum(_growth(seen.arms, earlier, rules.margin) for earlier in range(step)),
         harm=Watch("loss of quality", apart.n, -apart.value, 0.0, harm, rules.alpha),
         lost=Watch(
             "answers without a label, more than in control",
@@ -292,6 +299,13 @@ def _quality(seen: Observed, rules: Rules) -> Quality:
             rules.alpha,
         ),
     )
+
+
+def _growth(arms: Sequence[ArmRow], step: int, margin: float) -> float:
+    """Logarithm of the e-value against "worse by more than the margin", on the settled units of one step."""
+    settled = [row for row in arms if row.step == step and not math.isnan(row.settled)]
+    sure = _scores(settled, [row.settled for row in settled])
+    return e_above(sure.values, -margin, low=sure.low, high=sure.high).now
 
 
 def _scores(rows: Sequence[ArmRow], outcomes: Sequence[float]) -> Scores:

@@ -245,7 +245,8 @@ class _Answer(NamedTuple):
     """A request of an arm and what became of it.
 
     Attributes:
-        share: With which its unit was drawn into the canary.
+        step: Place of the trial's step in which its unit came.
+        share: With which the unit was drawn into the canary.
         quality: NaN where it has no label that counts.
         answered: Whether its client received a whole answer.
         hung_up: Whether the client did not wait for it: nobody's fault, and it counts for nothing.
@@ -254,6 +255,7 @@ class _Answer(NamedTuple):
     at: datetime
     unit: str
     group: str
+    step: int
     canary: bool
     share: float
     quality: float
@@ -264,20 +266,19 @@ class _Answer(NamedTuple):
 def _in_arms(seen: _Seen, trial: Trial, settling: timedelta) -> Iterator[_Answer]:
     """The requests of the two arms; what a unit asked after it had gone over to the other is left out."""
     quality = _quality_by_request(seen.outcomes)
-    drawn: dict[str, tuple[bool, float] | None] = {}
+    drawn: dict[str, tuple[bool, int | None]] = {}
     for row in seen.requests.values():
         if row.arm is None:
             continue
         unit, canary = unit_of(row), row.arm == Arm.CANARY
         if unit not in drawn:
-            share = trial.step_at(row.at, settling)
-            drawn[unit] = (canary, share) if share else None
-        found = drawn[unit]
-        if found is None or found[0] is not canary:
+            drawn[unit] = canary, trial.step_at(row.at, settling)
+        arm, step = drawn[unit]
+        if step is None or not (share := trial.steps[step].share) or arm is not canary:
             continue
         answered, hung_up = row.id in quality, row.status == HUNG_UP
         value = math.nan if hung_up else quality.get(row.id, 0.0)
-        yield _Answer(row.at, unit, group_of(row), canary, found[1], value, answered, hung_up)
+        yield _Answer(row.at, unit, group_of(row), step, canary, share, value, answered, hung_up)
 
 
 def _quality_by_request(outcomes: Outcomes) -> dict[str, float]:
@@ -302,6 +303,7 @@ def _arm_row(answers: Sequence[_Answer], horizon: datetime | None) -> ArmRow:
     lost = [float(math.isnan(one.quality)) for one in before if not one.hung_up]
     return ArmRow(
         first.group,
+        first.step,
         first.canary,
         first.share,
         _mean([one.quality for one in answers]),

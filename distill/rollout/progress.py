@@ -36,6 +36,15 @@ class ArmProgress:
     units: int
     quality: float | None
 
+    def __str__(self) -> str:
+        """The arm in words."""
+        seen = self.counts
+        good = "-" if self.quality is None else f"{self.quality:.1%}"
+        return (
+            f"{seen.requests:,} requests, {seen.labelled:,} labelled, {seen.unanswered:,} unanswered; "
+            f"quality {good} of {self.units:,} units"
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutProgress:
@@ -85,6 +94,11 @@ class RolloutProgress:
         onwards = f" -> {self.next}" if self.next else ""
         late = f"; {self.waiting:,} requests wait for a label" if self.waiting else ""
         return f"{self.student[:12]} {named}{onwards}: {self.reason}{late}"
+
+    def lines(self) -> list[str]:
+        """All of it: the progress, each arm, each watch."""
+        arms = [f"{name}: {arm}" for name, arm in self.arms.items()]
+        return [str(self), *arms, *(f"{'ALARM ' if watch.alarm else ''}{watch}" for watch in self.watches)]
 
 
 def progress(

@@ -180,7 +180,6 @@ def by_hand(
     *,
     router: str | None,
     share: float | None,
-    live: bool,
     actor: str,
     reason: str,
 ) -> Promotion:
@@ -191,8 +190,7 @@ def by_hand(
         task: Name of the task.
         student: Artifact id of the student.
         router: Artifact id of its router; None takes the trial's, or the newest fitted for it.
-        share: Of the traffic; None is shadow.
-        live: Whether it takes all that the router sends to small.
+        share: Of the traffic that it is to decide; 0 is shadow, and None is live.
         actor: Who.
         reason: Why, for the record.
 
@@ -214,13 +212,13 @@ def by_hand(
         fitted = newest.id if newest else None
     if fitted is not None:
         router_of(ledger, task, student, fitted)
-    elif live or share:
+    elif share != 0:
         raise StepdownError(
             f"no router is fitted on the answers of student {student!r}, so none can say what it may answer"
         )
     now = _deployed(history)
     to = now._replace(candidate=student, candidate_router=fitted, candidate_share=share or 0.0)
-    if live:
+    if share is None:
         to = Deployed(Mode.ROUTE, fitted, student)
     if to == now:
         raise StepdownError(f"task {task!r} is there already")

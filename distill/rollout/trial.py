@@ -57,14 +57,10 @@ class Trial:
         """When the shadow began, or where it is over, the canary."""
         return next((step.at for step in self.steps if step.share), self.began) if self.share else self.began
 
-    def step_at(self, at: datetime, settling: timedelta) -> float | None:
-        """The share in force at a time; None where it had just changed, and proxies may differ."""
+    def step_at(self, at: datetime, settling: timedelta) -> int | None:
+        """The place of the step in force at a time; None where it was just made, and proxies may differ."""
         place = bisect_right(self.steps, at, key=lambda step: step.at) - 1
-        if place < 0:
-            return None
-        step = self.steps[place]
-        unchanged = place > 0 and self.steps[place - 1].share == step.share
-        return step.share if unchanged or at >= step.at + settling else None
+        return place if place >= 0 and at >= self.steps[place].at + settling else None
 
 
 def trial_of(history: Sequence[Promotion]) -> Trial | None:

@@ -34,6 +34,8 @@ def status(settings: Settings) -> None:
         click.echo(f"  router  {(current.artifact if current else None) or 'none'}")
         if current and (current.student or current.candidate):
             click.echo(f"  student {_students(current)}")
+            for line in _rollout(ledger, settings, task):
+                click.echo(f"  rollout {line}")
         if current:
             click.echo(f"  since   {current.at:%Y-%m-%d %H:%M:%S} UTC, by {current.actor}: {current.reason}")
         click.echo(f"  ledger  {_counts(ledger, task)}")
@@ -53,6 +55,14 @@ def _students(current: Promotion) -> str:
         return served
     stage = f"canary of {current.candidate_share:.0%}" if current.candidate_share else "shadow"
     return f"{served}; on trial: {current.candidate} ({stage})"
+
+
+def _rollout(ledger: Ledger, settings: Settings, task: str) -> list[str]:
+    """How far a student is, and what speaks against it."""
+    from distill.rollout.progress import progress
+
+    found = progress(ledger, settings, task)
+    return [] if found is None else found.lines()
 
 
 def _wanting(settings: Settings, task: str) -> str:
@@ -83,14 +93,40 @@ def _counts(ledger: Ledger, task: str) -> str:
 @click.command()
 @settings_option
 @task_option
-@click.option(
-    "--to", "mode", type=click.Choice([mode.value for mode in Mode]), required=True, help="Mode to move to."
-)
+@click.option("--to", "mode", type=click.Choice([mode.value for mode in Mode]), help="Mode to move to.")
 @click.option("--router", "artifact", help="Artifact id; the newest fitted router if not given.")
+@click.option(
+    "--student", help="Artifact id of a student to try, in the shadow of the traffic if no more is given."
+)
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Share of the traffic that the student decides.",
+)
+@click.option("--live", is_flag=True, help="Put the student in service.")
 @click.option("--reason", default="by hand", show_default=True, help="Why, for the record.")
-def promote(settings: Settings, task: str, mode: str, artifact: str | None, reason: str) -> None:
-    """Move a task to a mode, or to another router."""
+def promote(
+    settings: Settings,
+    task: str,
+    mode: str | None,
+    artifact: str | None,
+    student: str | None,
+    share: float | None,
+    live: bool,
+    reason: str,
+) -> None:
+    """Move a task to a mode, to another router, or a student one step on."""
     declared = declared_task(settings, task)
+    if (mode is None) == (student is None):
+        raise click.UsageError("one of --to MODE and --student ID is needed")
+    if student is None and (live or share):
+        raise click.UsageError("--share and --live go with --student ID")
+    if live and share:
+        raise click.UsageError("--live is all of the traffic, and goes without --share")
+    if student is not None:
+        _promote_student(settings, task, student, artifact, None if live else share or 0.0, reason)
+        return
+    assert mode is not None
     if declared.small is None and mode != Mode.STRONG:
         raise SettingsError(
             f"task {task!r} has no small model to be in mode {mode} with; set tasks.{task}.small"
@@ -102,6 +138,18 @@ def promote(settings: Settings, task: str, mode: str, artifact: str | None, reas
     if mode == Mode.ROUTE:
         artifact = _router(registry, task, artifact, deployed.student).id
     _move(registry, task, Deployed(Mode(mode), artifact, deployed.student), reason)
+
+
+def _promote_student(
+    settings: Settings, task: str, student: str, router: str | None, share: float | None, reason: str
+) -> None:
+    from distill.rollout.steps import by_hand
+
+    if declared_task(settings, task).small is None:
+        raise SettingsError(f"task {task!r} has no small model to serve a student; set tasks.{task}.small")
+    ledger, actor = open_ledger(settings), getpass.getuser()
+    moved = by_hand(ledger, task, student, router=router, share=share, actor=actor, reason=reason)
+    click.echo(f"task {task}: student {_students(moved)}")
 
 
 def _router(registry: Registry, task: str, name: str | None, student: str | None) -> Artifact:
