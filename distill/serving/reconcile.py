@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from distill.serving.plan import grace_of
-from distill.serving.servers import each, is_to_sleep, my_turn, servers_of, turn
+from distill.serving.servers import asked_for, each, is_to_sleep, my_turn, servers_of, turn
 from distill.serving.visit import Errand, Visit, lines_of
 from distill.serving.vllm import VllmServer
 from distill.serving.wanted import Wanted, wanted_of
@@ -246,6 +246,7 @@ def _await_agents(
 ) -> list[VllmServer]:
     """The servers whose agents have started a student's checkpoint, once there are any."""
     while True:
+        ledger.beat(asked_for(name))
         seen = [replica for replica in Replicas(ledger).all() if replica.alias == alias]
         having = {r.url for r in seen if r.state is State.SERVING and name in r.adapters}
         if having:

@@ -79,6 +79,11 @@ def my_turn(ledger: Ledger, alias: str, *, patience_s: float = TURN_PATIENCE_S) 
         yield
 
 
+def asked_for(name: str) -> str:
+    """The heartbeat by which somebody asks for a student, where a server has one checkpoint at a time."""
+    return f"serve {name}"
+
+
 def hold_sleep(ledger: Ledger, alias: str) -> None:
     """Say that a model's servers are to sleep until `end_sleep`, or the end of this process; hold the turn.
 

@@ -68,6 +68,7 @@ class VllmServer:
         self, url: str, key: str | None = None, *, look_s: float = LOOK_S, change_s: float = CHANGE_S
     ) -> None:
         self.url = url
+        self.key = key
         self._api = url.rstrip("/")
         self._root = self._api.removesuffix("/v1")
         self._headers = {"Content-Type": "application/json"}

@@ -6,7 +6,7 @@ ledger and asks no server.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from sqlalchemy import select
 
 from stepdown.ledger import Ledger, schema
-from stepdown.records import Promotion
+from stepdown.records import Mode, Promotion
 from stepdown.registry import Registry, rollback_of
 from stepdown.settings import Settings
 from stepdown.students import STUDENT, served_name
@@ -30,17 +30,17 @@ class Wanted:
 
     Attributes:
         in_force: Students that traffic is answered by; None is the model as declared.
-        on_trial: Candidates of promotions.
+        on_trial: Candidates of promotions, each with the share of the traffic that it decides.
         put_back: What a rollback would put in force again.
         tonight: What unfinished nights have made so far, the newest first.
         left: When traffic last had reason to ask for a student, by served name.
     """
 
     in_force: tuple[str | None, ...] = ()
-    on_trial: tuple[str, ...] = ()
+    on_trial: Mapping[str, float] = field(default_factory=dict)
     put_back: tuple[str, ...] = ()
     tonight: tuple[str, ...] = ()
-    left: dict[str, datetime] = field(default_factory=dict)
+    left: Mapping[str, datetime] = field(default_factory=dict)
 
     @property
     def students(self) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ def wanted_of(ledger: Ledger, settings: Settings, alias: str) -> Wanted:
     registry = Registry(ledger)
     tasks = [name for name, task in settings.tasks.items() if task.small == alias]
     in_force: list[str | None] = []
-    on_trial: list[str | None] = []
+    on_trial: dict[str, float] = {}
     put_back: list[str | None] = []
     tonight: list[_Made] = []
     left: dict[str, datetime] = {}
@@ -71,8 +71,10 @@ def wanted_of(ledger: Ledger, settings: Settings, alias: str) -> Wanted:
         history = registry.history(task)
         now = registry.deployed(task)
         rollback = rollback_of(history)
-        in_force.append(now.student)
-        on_trial.append(now.candidate)
+        if now.student is not None or now.mode is not Mode.STRONG:
+            in_force.append(now.student)
+        if now.candidate is not None:
+            on_trial[now.candidate] = max(now.candidate_share, on_trial.get(now.candidate, 0.0))
         put_back.append(rollback.to.student if rollback is not None else None)
         made = _made(ledger, task)
         tonight += _of_tonight(ledger, task, made)
@@ -80,8 +82,8 @@ def wanted_of(ledger: Ledger, settings: Settings, alias: str) -> Wanted:
         _note_latest(left, _ends_in(history))
     newest = sorted(tonight, key=lambda one: one.at, reverse=True)[:MOST_OF_A_NIGHT]
     return Wanted(
-        tuple(dict.fromkeys(in_force)),
-        _students(on_trial),
+        tuple(dict.fromkeys(in_force)) or (None,),
+        on_trial,
         _students(put_back),
         tuple(one.student for one in newest),
         left,

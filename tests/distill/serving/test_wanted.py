@@ -37,7 +37,7 @@ def test_what_is_in_force_on_trial_and_put_back_by_a_rollback(ledger: Ledger, se
     promote(ledger, student=second.id, candidate=third.id, candidate_share=0.1)
     wanted = wanted_of(ledger, settings, "small")
     assert wanted.in_force == (second.id,)
-    assert wanted.on_trial == (third.id,)
+    assert wanted.on_trial == {third.id: 0.1}
     assert wanted.put_back == (second.id,), "a rollback drops the candidate first"
 
 
@@ -74,5 +74,6 @@ def test_a_student_is_left_when_the_promotion_after_it_comes(ledger: Ledger, set
 
 def test_another_models_students_are_not_its_own(ledger: Ledger, settings: Settings) -> None:
     promote(ledger, student=a_student(ledger, settings, "one").id)
+    assert wanted_of(ledger, settings, "small").students
     assert TASK in settings.tasks
     assert wanted_of(ledger, settings, "strong").students == ()
