@@ -63,7 +63,7 @@ def build_report(ledger: Ledger, settings: Settings, task: str, *, since: dateti
     in_route = traffic.routed(period)
     labelled = everything.labelled_pairs
     prompts = read_prompts(ledger, labelled["body"]) if router is not None else Prompts({}, 0)
-    rates = _rates(settings, declared)
+    rates = rates_of(settings, declared)
     history, offline = everything.pairs_by_small, offline_costs(ledger, task, since)
     machines = machine_costs(ledger, task, since)
     _add_gaps(missing, wanted, everything, in_route, router)
@@ -113,7 +113,8 @@ def _labels(
     )
 
 
-def _rates(settings: Settings, task: TaskSettings | None) -> Rates:
+def rates_of(settings: Settings, task: TaskSettings | None) -> Rates:
+    """The prices that a bill of the task needs."""
     task = task or TaskSettings()
     strong = settings.models.get(task.strong)
     small = settings.models.get(task.small) if task.small else None
