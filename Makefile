@@ -1,5 +1,6 @@
 PYTHON ?= python3
 PIP_FLAGS ?=
+PYTEST_FLAGS ?=
 BASE ?= ../models/qwen-0.5b
 BIN := .venv/bin
 RECORDING := bench/recordings/qwen-coder.jsonl.gz
@@ -27,8 +28,8 @@ install: .venv/installed ## Make .venv with the locked dependencies
 demo: install ## Run the whole loop on recorded traffic, then leave the proxy running
 	$(BIN)/stepdown replay $(RECORDING) --settings bench/demo.toml --home .stepdown/demo --stay $(DEMO_FLAGS)
 
-test: install ## Run the tests
-	$(BIN)/python -m pytest -q
+test: install ## Run the tests; those of real training and serving only where vLLM is installed
+	$(BIN)/python -m pytest -q $(PYTEST_FLAGS)
 
 .vllm/installed: requirements-vllm.txt
 	@echo "Installing vLLM and a trainer into .vllm (some minutes) ..."
@@ -38,7 +39,7 @@ test: install ## Run the tests
 	@touch $@
 
 test-vllm: install .vllm/installed ## Run the tests that train a real student and serve it on a real vLLM
-	STEPDOWN_TRAINER_PYTHON=$(CURDIR)/.vllm/bin/python $(BIN)/python -m pytest -q -m trainer
+	STEPDOWN_TRAINER_PYTHON=$(CURDIR)/.vllm/bin/python $(BIN)/python -m pytest -q -m trainer $(PYTEST_FLAGS)
 
 check: install ## Lint, types, and the contracts between the rooms
 	$(BIN)/ruff check .

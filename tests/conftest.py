@@ -59,3 +59,25 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped"):
         reporter.write_line("tests were skipped, and CI is set: that is a failure", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+TRAINER = "STEPDOWN_TRAINER_PYTHON"
+INSTALLED = Path(__file__).parents[1] / ".vllm" / "bin" / "python"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs the environment of `make test-vllm`, which runs by that mark."""
+    for item in items:
+        if "trainer_python" in getattr(item, "fixturenames", ()):
+            item.add_marker("trainer")
+
+
+@pytest.fixture(scope="session")
+def trainer_python() -> str:
+    """A Python that has torch, TRL, PEFT and vLLM; without one a test is skipped, and says what would run it."""
+    named = os.environ.get(TRAINER) or (str(INSTALLED) if INSTALLED.exists() else None)
+    if named is None:
+        pytest.skip(
+            f"needs torch, a trainer and vLLM: `make test-vllm` installs them, or name a Python in {TRAINER}"
+        )
+    return named
