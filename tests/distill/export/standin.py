@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 
 def main() -> None:
@@ -20,7 +21,7 @@ def main() -> None:
     with (home / "runs").open("a") as runs:
         runs.write(f"{os.getpid()} {plan['variant']}\n")
     way = (home / "way").read_text().split()
-    told = {"likeness": {}, "tools": {}, "error": None}
+    told: dict[str, Any] = {"likeness": {}, "tools": {}, "error": None}
     if way[0] == "sleeps":
         time.sleep(60)
     if way[0] == "dies":

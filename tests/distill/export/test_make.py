@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from distill.export import export, variants_of
-from distill.export import make as making
 from stepdown.errors import OutOfBudget, TrainingError
 from stepdown.ledger import Ledger, schema
 from stepdown.records import Artifact
@@ -184,7 +183,7 @@ def test_a_disk_that_is_too_full_is_told_before_anything_is_begun(
     base.mkdir()
     (base / "model.safetensors").write_bytes(b"x" * 1000)
     trained = a_student(ledger, settings, base=str(base))
-    monkeypatch.setattr(making.shutil, "disk_usage", lambda _path: Usage(1599))
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: Usage(1599))
     with pytest.raises(TrainingError, match="too full to export int8"):
         export(ledger, settings, TASK, trained, "int8")
     assert runs(home) == []
