@@ -67,9 +67,35 @@ class Metrics:
         self.reload_failures = Counter(
             "stepdown_policy_reload_failures", "Policies that were refused or not readable.", registry=own
         )
+        self._watch_servers(own)
         self._count_picks(own)
         self._served: dict[ServedLabels, Counter] = {}
         self._timed: dict[str, tuple[Histogram, Histogram]] = {}
+
+    def _watch_servers(self, own: CollectorRegistry) -> None:
+        """The metrics of the servers of small models, as the ledger has them."""
+        labels = ["model", "url"]
+        self._server_serves = Gauge(
+            "stepdown_server_serves", "Whether a server was last seen to serve.", labels, registry=own
+        )
+        self._server_students = Gauge(
+            "stepdown_server_students", "Students that it was last seen to have.", labels, registry=own
+        )
+        self._server_lacks = Gauge(
+            "stepdown_server_refused", "Students that it should have and did not take.", labels, registry=own
+        )
+        self._server_wrong = Gauge(
+            "stepdown_server_wrong", "Whether something is noted to be wrong with it.", labels, registry=own
+        )
+
+    def server_seen(
+        self, model: str, url: str, *, serves: bool, students: int, refused: int, wrong: bool
+    ) -> None:
+        """Note how a server of a small model was last seen."""
+        self._server_serves.labels(model, url).set(serves)
+        self._server_students.labels(model, url).set(students)
+        self._server_lacks.labels(model, url).set(refused)
+        self._server_wrong.labels(model, url).set(wrong)
 
     def _count_picks(self, own: CollectorRegistry) -> None:
         """The metrics of portfolios."""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
+from typing import Any
 
 from router.access import Access, Annotators
 from router.catalogue import Catalogue
@@ -19,6 +20,7 @@ from router.people.desk import LabelDesk
 from router.picking import StagesOf
 from router.portfolio import open_portfolios
 from router.relay import ChatEndpoint
+from router.server_watch import ServerWatch
 from router.shadow import Shadows
 from router.upstream import UpstreamFactory, open_models
 from router.upstream.openai_shaped import open_session
@@ -106,7 +108,11 @@ class Service:
             Registry(ledger), self._catalogue.tasks, settings.models, metrics, Replicas(ledger)
         )
         await policies.refresh()
-        self._watch(policies)
+        self._policies = policies
+        self._keep_running(policies.watch(settings.proxy.reload_s))
+        watch = ServerWatch(Replicas(ledger), settings.models, models, metrics)
+        if watch.is_needed:
+            self._keep_running(watch.watch(settings.proxy.reload_s))
         access, limit = Access(settings), settings.proxy.max_body_bytes
         self.feedback = FeedbackEndpoint(access, ledger, commits, limit)
         self.desk = LabelDesk(Annotators(settings), self._catalogue.tasks, ledger, limit)
@@ -128,9 +134,8 @@ class Service:
         self._closing.callback(ledger.close)
         return ledger
 
-    def _watch(self, policies: LivePolicy) -> None:
-        self._policies = policies
-        watcher = asyncio.create_task(policies.watch(self._settings.proxy.reload_s))
+    def _keep_running(self, watch: Coroutine[Any, Any, None]) -> None:
+        watcher = asyncio.create_task(watch)
 
         async def stop() -> None:
             watcher.cancel()

@@ -88,7 +88,7 @@ class Agent:
 
     def _said_of(self, assignment: Assignment, name: str) -> str:
         return (
-            f"{name!r} finds no server: each of the {len(assignment.models)} serves one checkpoint, and what is "
+            f"{name!r} finds no server: each of {len(assignment.models)} serves one checkpoint, and what is "
             f"in force goes first; it cannot be tried before models.{self._alias}.replicas names more"
         )
 

@@ -58,7 +58,7 @@ def upstream_for(
         OpenAIShaped(name=name, url=url, key=key, timeout_s=model.timeout_s, session=session)
         for url in model.servers
     ]
-    return servers[0] if len(servers) == 1 else Pool(servers)
+    return servers[0] if len(servers) == 1 else Pool(servers, model.servers)
 
 
 def open_models(

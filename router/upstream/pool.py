@@ -9,7 +9,7 @@ closed. Knows nothing of what is asked but the model's name.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -45,6 +45,7 @@ class Balance:
 
     def __init__(self, servers: int, clock: Clock = time.monotonic) -> None:
         self._servers = [_Server() for _ in range(servers)]
+        self._resting: frozenset[int] = frozenset()
         self._clock = clock
         self._taken = 0
 
@@ -56,7 +57,8 @@ class Balance:
     def take(self, model: str, tried: Sequence[int] = ()) -> int | None:
         """Take a place at the least busy server that is not avoided; of equals, the one that waited longest.
 
-        Where all are avoided, the first request is for the one that is so for the shortest time yet.
+        Where all are avoided or rest, a request that was nowhere yet is for the one that is avoided for the
+        shortest time yet.
 
         Args:
             model: What is asked for, which a server may lack.
@@ -67,7 +69,7 @@ class Balance:
         """
         now = self._clock()
         left = [i for i in range(len(self._servers)) if i not in tried]
-        free = [i for i in left if self._servers[i].free_at(model) <= now]
+        free = [i for i in left if i not in self._resting and self._servers[i].free_at(model) <= now]
         if free:
             chosen = min(free, key=lambda i: (self._servers[i].outstanding, self._servers[i].last))
         elif left and not tried:
@@ -78,6 +80,10 @@ class Balance:
         self._servers[chosen].last = self._taken
         self._servers[chosen].outstanding += 1
         return chosen
+
+    def rest(self, servers: Iterable[int]) -> None:
+        """Send these nothing, until the next call says otherwise, as long as there is another."""
+        self._resting = frozenset(servers)
 
     def give_back(self, server: int) -> None:
         """Give a place back."""
@@ -102,12 +108,20 @@ class Pool:
 
     Args:
         servers: One upstream for each.
+        urls: Of the servers, in the same order.
         clock: Seconds that only grow.
     """
 
-    def __init__(self, servers: Sequence[Upstream], clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, servers: Sequence[Upstream], urls: Sequence[str] = (), clock: Clock = time.monotonic
+    ) -> None:
         self._upstreams = tuple(servers)
+        self._urls = tuple(urls)
         self.balance = Balance(len(self._upstreams), clock)
+
+    def rest(self, urls: Collection[str]) -> None:
+        """Send the servers with these URLs nothing for now: they sleep, or are about to be stopped."""
+        self.balance.rest(number for number, url in enumerate(self._urls) if url in urls)
 
     async def ask(self, body: bytes, *, stream: bool, authorization: str | None) -> Reply:
         """Send a chat request to one server after another until one takes it.

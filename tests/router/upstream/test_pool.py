@@ -42,7 +42,7 @@ async def pool_of(*urls: str, clock: Clock | None = None, timeout_s: float = 5.0
             OpenAIShaped(name="small", url=url, key=None, timeout_s=timeout_s, session=session)
             for url in urls
         ]
-        yield Pool(servers, clock or Clock())
+        yield Pool(servers, urls, clock or Clock())
 
 
 async def ask(pool: Pool, model: str = "small", *, stream: bool = False) -> int:
@@ -187,6 +187,22 @@ async def test_an_overloaded_server_is_left_alone(models: list[FakeModel]) -> No
     async with pool_of(models[0].url, models[1].url) as pool:
         assert [await ask(pool) for _ in range(3)] == [200, 200, 200]
     assert (len(models[0].asked), len(models[1].asked)) == (1, 3)
+
+
+async def test_a_server_that_rests_is_sent_nothing_while_another_is_there(models: list[FakeModel]) -> None:
+    first, second, _ = models
+    async with pool_of(first.url, second.url) as pool:
+        pool.rest([first.url])
+        assert [await ask(pool) for _ in range(3)] == [200, 200, 200]
+        second.behaviour = lambda _: error(503)
+        assert await ask(pool) == 503
+        assert not first.asked
+        pool.rest([first.url, second.url])
+        second.behaviour = lambda _: plain()
+        assert await ask(pool) == 200, "what the ledger says of all of them may be old"
+        pool.rest([])
+        assert await ask(pool) == 200
+    assert first.asked
 
 
 async def test_any_other_answer_is_the_answer(models: list[FakeModel]) -> None:
