@@ -48,10 +48,11 @@ def a_student(
     config = {"peft_type": "LORA", "r": more.pop("config_rank", rank), "base_model_name_or_path": "base"}
     if variant == "adapter":
         (folder / "adapter_config.json").write_text(json.dumps(config))
+        (folder / "adapter_model.safetensors").write_bytes(weights(name, rank))
     else:
         (folder / "config.json").write_text("{}")
         (folder / "answer.txt").write_text(f"I am {name}.")
-    (folder / "model.safetensors").write_text(name)
+        (folder / "model.safetensors").write_text(name)
     manifest = Manifest(
         **{
             "base": "base",
@@ -67,6 +68,19 @@ def a_student(
     )
     registry = Registry(ledger)
     return registry.keep(STUDENT, TASK, manifest.to_bytes(), settings={"name": name}, summary={})
+
+
+def weights(name: str, rank: int) -> bytes:
+    """The file of an adapter of one layer, as safetensors writes it; the name makes it one of its own."""
+    layer = "base_model.model.model.layers.0.self_attn.q_proj"
+    shapes = {f"{layer}.lora_A.weight": [rank, 8], f"{layer}.lora_B.weight": [8, rank]}
+    header: dict[str, Any] = {"__metadata__": {"name": name}}
+    size = rank * 8 * 4
+    for number, (tensor, shape) in enumerate(shapes.items()):
+        offsets = [number * size, (number + 1) * size]
+        header[tensor] = {"dtype": "F32", "shape": shape, "data_offsets": offsets}
+    encoded = json.dumps(header).encode()
+    return len(encoded).to_bytes(8, "little") + encoded + bytes(2 * size)
 
 
 def path_of(settings: Settings, name: str) -> str:

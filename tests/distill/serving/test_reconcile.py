@@ -158,11 +158,11 @@ def test_servers_see_the_folder_where_it_is_mounted(
 
 
 def a_changed_file(settings: Settings) -> None:
-    (settings.students_folder / "bad" / "model.safetensors").write_text("other")
+    (settings.students_folder / "bad" / "adapter_model.safetensors").write_text("other")
 
 
 def a_lost_file(settings: Settings) -> None:
-    (settings.students_folder / "bad" / "model.safetensors").unlink()
+    (settings.students_folder / "bad" / "adapter_model.safetensors").unlink()
 
 
 def test_files_that_are_not_as_they_were_made_are_not_sent(
@@ -180,8 +180,8 @@ def test_files_that_are_not_as_they_were_made_are_not_sent(
 @pytest.mark.parametrize(
     ("made", "words"),
     [
-        ({"config_rank": 8}, "its files have rank 8, and its manifest says 4"),
-        ({"base_hash": "1" * 64, "base": "theirs"}, "it was trained from 'theirs', and the server's base is"),
+        ({"config_rank": 8}, "has rank 8 and not 4"),
+        ({"base_hash": "1" * 64, "base": "theirs"}, "serve it under 'theirs'"),
     ],
 )
 def test_an_adapter_of_the_wrong_rank_or_base_is_not_sent(
