@@ -5,41 +5,43 @@ Invariant: nothing here moves traffic but the last stage, and that begins a tria
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from distill.night.machine import Ending, Stage
 from distill.night.making import label_backlog
 from distill.night.parts import Judged
 from distill.night.tonight import Tonight, done, failed, skipped, stopped
+from evals.report.layout import dollars
 from stepdown.errors import OutOfBudget, ServingError, StepdownError
 
 CHUNK = 50  # prompts asked between two looks at the money
 PATIENCE_S = 300.0
 PROMOTIONS = "promotions"
+PRACTICE = "practice"
 
 
 def evaluate(tonight: Tonight) -> Ending:
-    """Serve each candidate, and ask it and the student in service the newest prompts."""
-    served, refused, asked = [], {}, 0
-    most = tonight.student.fresh
+    """Serve each candidate, and have it answer the newest prompts and the suites."""
+    served, refused, asked, labelled = [], {}, 0, 0
     for candidate in tonight.found(Stage.EXPORT)["candidates"]:
+        name = str(candidate["student"])
         try:
-            tonight.parts.serve(tonight.registry.artifact(candidate["student"]), PATIENCE_S)
-            asked += ask(tonight, candidate["student"], most)
+            tonight.parts.serve(tonight.registry.artifact(name), PATIENCE_S)
+            asked += ask(tonight, name, tonight.student.fresh, beside=True)
+            labelled += label_backlog(tonight, at_once=True)
+            tonight.parts.run_suites(name, tonight.budget.deadline)
             served.append(candidate)
         except ServingError as error:
             refused[candidate["variant"]] = str(error)
             tonight.say(f"{candidate['variant']}: {error}")
     if not served:
-        return failed("; ".join(f"{variant}: {why}" for variant, why in refused.items()), refused=refused)
-    asked += ask(tonight, tonight.registry.deployed(tonight.night.task).student, most)
-    labelled = label_backlog(tonight)
-    return done(
-        f"{asked:,} prompts asked, {labelled:,} labels made", candidates=served, refused=refused, asked=asked
-    )
+        return failed(_all(refused), refused=refused)
+    reason = f"{asked:,} prompts asked, {labelled:,} labels made" + "".join(f"; without {v}" for v in refused)
+    return done(reason, candidates=served, refused=refused, asked=asked)
 
 
-def ask(tonight: Tonight, student: str | None, most: int) -> int:
+def ask(tonight: Tonight, student: str, most: int, *, beside: bool) -> int:
     """Ask a student the newest prompts that it has not answered, and look at the money in between.
 
     Raises:
@@ -48,25 +50,28 @@ def ask(tonight: Tonight, student: str | None, most: int) -> int:
     asked, step = 0, most if tonight.budget.usd is None else CHUNK
     for upto in (*range(step, most, step), most):
         tonight.budget.check()
-        asked += tonight.parts.ask(student, upto, tonight.budget.deadline)
+        asked += tonight.parts.ask(student, upto, tonight.budget.deadline, beside=beside)
         tonight.say(f"{asked:,} prompts asked")
     return asked
 
 
+def _all(refused: Mapping[str, str]) -> str:
+    return "; ".join(f"{variant}: {why}" for variant, why in refused.items())
+
+
 def practice(tonight: Tonight) -> Ending:
-    """Have the student practise on what it failed, for the next night's dataset."""
+    """Have the student practise what it failed, for the next night's dataset."""
     if not tonight.student.practice_rounds:
         return skipped("practice_rounds is 0")
     student = tonight.registry.artifact(tonight.found(Stage.EVALUATE)["candidates"][0]["student"])
     examples = tonight.artifact(Stage.DATASET, "dataset")
-    rounds: list[dict[str, Any]] = []
-    for _ in range(tonight.student.practice_rounds):
-        tonight.budget.check()
-        kept = tonight.parts.practise(student, examples, tonight.budget.deadline)
-        if kept is None:
-            break
-        rounds.append({"practice": kept.id, **kept.summary})
-    return done(f"{len(rounds)} rounds", rounds=rounds)
+    made = tonight.parts.practise(student, examples, tonight.budget.deadline)
+    if isinstance(made, str):  # there may be one that was kept before this stage was broken off
+        kept = tonight.registry.newest(PRACTICE, tonight.night.task)
+        if kept is None or kept.parents != (student.id, examples.id):
+            return skipped(made)
+        made = kept
+    return done(f"round {made.summary['round']}: {made.summary['kept']:,} answers kept", practice=made.id)
 
 
 def gate(tonight: Tonight) -> Ending:
@@ -82,22 +87,25 @@ def gate(tonight: Tonight) -> Ending:
         except StepdownError as error:
             refused[candidate["variant"]] = str(error)
     if not judged:
-        return failed("; ".join(f"{variant}: {why}" for variant, why in refused.items()), refused=refused)
+        return failed(_all(refused), refused=refused)
     gates = [{**candidate, **verdict.found()} for candidate, verdict in judged]
     passed = [one for one in judged if one[1].passed]
     if not passed:
-        why = "; ".join(f"{c['variant']}: {', '.join(v.reasons)}" for c, v in judged)
+        why = "; ".join(f"{candidate['variant']}: {verdict.reason}" for candidate, verdict in judged)
         return stopped(f"no candidate passed: {why}", gates=gates, refused=refused)
-    best, verdict = max(passed, key=lambda one: one[1].net_usd_micros)
-    reason = f"{best['variant']} passed; {verdict.expectation}"
+    best, verdict = max(passed, key=lambda one: one[1].net_usd_micros or 0.0)
+    reason = (
+        f"{best['variant']} passed: {verdict.reason}; {dollars(verdict.net_usd_micros or 0.0)} net expected"
+    )
     return done(reason, gates=gates, refused=refused, gate=verdict.gate, **best)
 
 
 def relabel(tonight: Tonight) -> Ending:
     """Ask the student older prompts and have its answers labelled, for a router of its own."""
     student = str(tonight.found(Stage.GATE)["student"])
-    asked = ask(tonight, student, _router_wants(tonight))
-    labelled = label_backlog(tonight)
+    tonight.parts.serve(tonight.registry.artifact(student), PATIENCE_S)
+    asked = ask(tonight, student, _router_wants(tonight), beside=False)
+    labelled = label_backlog(tonight, at_once=True)
     return done(f"{asked:,} prompts asked, {labelled:,} labels made", asked=asked, labelled=labelled)
 
 
@@ -121,13 +129,11 @@ def bound(tonight: Tonight) -> Ending:
     certificate = router.summary["certificate"]
     if not certificate["coverage"] > 0:
         return stopped(f"the router of the student certifies nothing: {certificate['reason']}")
-    saving = tonight.parts.saving_at(str(tonight.found(Stage.GATE)["gate"]), float(certificate["coverage"]))
-    found = {"coverage": certificate["coverage"], "net_usd_micros": saving.net_usd_micros}
-    if not saving.net_usd_micros > 0:
-        return stopped(
-            f"at a coverage of {certificate['coverage']:.1%} it does not pay: {saving.words}", **found
-        )
-    return done(f"coverage {certificate['coverage']:.1%}; {saving.words}", **found)
+    coverage = float(certificate["coverage"])
+    net, words = tonight.parts.saving_at(str(tonight.found(Stage.GATE)["gate"]), coverage)
+    if not net > 0:
+        return stopped(f"it does not pay: {words}", coverage=coverage, net_usd_micros=net)
+    return done(words, coverage=coverage, net_usd_micros=net)
 
 
 def canary(tonight: Tonight) -> Ending:
@@ -136,15 +142,17 @@ def canary(tonight: Tonight) -> Ending:
     if _was_begun(tonight, student):
         return done("its trial had begun when this stage was broken off", student=student)
     if tonight.task.promotion != "auto":
-        return skipped("promotion is manual: only a person begins the trial of a student", student=student)
+        why = f"promotion is manual: `stepdown promote --task {tonight.night.task} --student {student}`"
+        return skipped(f"{why} begins the trial", student=student)
     evidence = {
         "night": tonight.night.id,
         "gate": tonight.found(Stage.GATE)["gate"],
         "coverage": tonight.found(Stage.BOUND)["coverage"],
         "net_usd_micros": tonight.found(Stage.BOUND)["net_usd_micros"],
     }
-    if not tonight.parts.begin_trial(student, str(tonight.found(Stage.FIT)["router"]), evidence):
-        return failed("what is in force was changed meanwhile, so that no trial was begun", student=student)
+    why_not = tonight.parts.begin_trial(student, str(tonight.found(Stage.FIT)["router"]), evidence)
+    if why_not is not None:
+        return stopped(why_not, student=student)
     return done(f"student {student} is on trial, in the shadow first", student=student)
 
 

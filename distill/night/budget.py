@@ -24,7 +24,7 @@ DEFAULT_MINUTES: Mapping[Stage, float] = {
     Stage.DATASET: 30,
     Stage.TRAIN: 240,
     Stage.EXPORT: 60,
-    Stage.EVALUATE: 90,
+    Stage.EVALUATE: 120,
     Stage.PRACTICE: 60,
     Stage.GATE: 30,
     Stage.RELABEL: 90,

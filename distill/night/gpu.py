@@ -14,7 +14,7 @@ from distill.night.book import Book
 from distill.night.machine import ASLEEP, AWAKE, asleep, numbered, times
 from distill.night.parts import Parts
 from distill.night.tonight import Tonight
-from stepdown.errors import ServingError
+from stepdown.errors import ServingError, SettingsError
 from stepdown.records import Night
 from stepdown.settings import Settings
 
@@ -83,7 +83,7 @@ def _woken(aliases: Iterable[str], parts: Parts) -> bool:
     for alias in aliases:
         try:
             parts.wake(alias)
-        except ServingError as error:
+        except (ServingError, SettingsError) as error:
             log.error("model %s could not be woken: %s; the next look tries again", alias, error)
             all_awake = False
     return all_awake

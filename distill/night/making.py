@@ -11,12 +11,13 @@ from distill.night.machine import Ending, Stage, left_over
 from distill.night.tonight import Tonight, done, failed, skipped
 from stepdown.errors import OutOfBudget, StepdownError
 from stepdown.records import Artifact
-from stepdown.students import manifest_of
+from stepdown.students import Variant, manifest_of
 
 DATASET = "dataset"
 NEWEST_DATASET = "newest_dataset"
 ON_A_GPU = frozenset({"fp8", "int8"})
 CHUNK_S = 60.0
+USES = {"train": "train on", "validation": "validate with", "test": "test with"}
 
 
 def label(tonight: Tonight) -> Ending:
@@ -25,14 +26,18 @@ def label(tonight: Tonight) -> Ending:
     return done(f"{made:,} labels made", labelled=made)
 
 
-def label_backlog(tonight: Tonight) -> int:
+def label_backlog(tonight: Tonight, *, at_once: bool = False) -> int:
     """Label until nothing is left that can be, and say how many labels were made.
+
+    Args:
+        tonight: The stage.
+        at_once: Whether labels are needed tonight, and not when a batch endpoint answers.
 
     Raises:
         OutOfBudget: The stage's budget is used up; what was labelled is kept.
     """
     total = 0
-    while made := tonight.parts.label(tonight.budget.until(CHUNK_S)):
+    while made := tonight.parts.label(tonight.budget.until(CHUNK_S), at_once=at_once):
         total += made
         tonight.say(f"{total:,} labels made")
         tonight.budget.check()
@@ -81,15 +86,13 @@ def _too_little(tonight: Tonight, reason: str, new: int) -> Ending:
 
 
 def _counted(made: Artifact) -> str:
-    count = made.summary.get("examples")
-    return f"{count:,} examples" if isinstance(count, int) else "a dataset was built"
+    parts = made.summary.get("examples", {})
+    return ", ".join(f"{count:,} examples to {USES.get(part, part)}" for part, count in parts.items())
 
 
 def train(tonight: Tonight) -> Ending:
     """Train a student on the dataset, with the GPU to itself."""
     examples = tonight.artifact(Stage.DATASET, "dataset")
-    if (refusal := tonight.parts.refusal(examples)) is not None:
-        return failed(refusal)
     deadline = tonight.budget.rented(tonight.settings.trainer.usd_per_hour)
     with gpu.handed_over(tonight):
         student = tonight.parts.train(examples, deadline)
@@ -114,7 +117,7 @@ def export(tonight: Tonight) -> Ending:
     return done(named, candidates=candidates, refused=refused)
 
 
-def _in_form(tonight: Tonight, trained: Artifact, variant: str) -> Artifact:
+def _in_form(tonight: Tonight, trained: Artifact, variant: Variant) -> Artifact:
     if manifest_of(trained).variant == variant:
         return trained
     deadline = tonight.budget.rented(tonight.settings.trainer.usd_per_hour)

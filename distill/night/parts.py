@@ -6,14 +6,18 @@ rooms are imported when they are called, for some of them are heavy.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from stepdown.ledger import Ledger
 from stepdown.records import Artifact
 from stepdown.settings import Settings
+from stepdown.students import Variant
 
 if TYPE_CHECKING:
     from evals.slices.build import Slicing
@@ -25,30 +29,20 @@ class Judged:
 
     Attributes:
         gate: Id of the artifact that has all of it.
-        reasons: Why it did not pass; empty where it did.
-        net_usd_micros: What it is expected to save within the horizon, less what it cost.
-        expectation: That, in words.
+        reason: Why it passed, or did not.
+        net_usd_micros: What it is expected to save within the horizon, less what it cost; None if not known.
         table: The comparison, as text.
     """
 
     gate: str
     passed: bool
-    reasons: tuple[str, ...]
-    net_usd_micros: float
-    expectation: str
+    reason: str
+    net_usd_micros: float | None
     table: str
 
     def found(self) -> dict[str, Any]:
         """All of it, as JSON values."""
-        return {name: getattr(self, name) for name in self.__slots__} | {"reasons": list(self.reasons)}
-
-
-@dataclass(frozen=True, slots=True)
-class Saving:
-    """What a student is expected to save within the horizon at some coverage, less what it cost."""
-
-    net_usd_micros: float
-    words: str
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 class Parts:
@@ -64,19 +58,24 @@ class Parts:
     def __init__(self, ledger: Ledger, settings: Settings, environ: Mapping[str, str], task: str) -> None:
         self.ledger, self.settings, self.environ, self.task = ledger, settings, environ, task
 
-    def label(self, deadline: float) -> int:
-        """Label and judge what is unlabelled, until a deadline; how many labels were made."""
+    def label(self, deadline: float, *, at_once: bool = False) -> int:
+        """Label and judge what is unlabelled, until a deadline; how many labels were made.
+
+        Args:
+            deadline: Of the monotonic clock.
+            at_once: Whether to do without batch endpoints, which answer some day.
+        """
         from evals.feedback import label_feedback
         from evals.judge.sweep import judge_all
         from evals.labelling import label_all
 
-        tasks = {self.task: self.settings.tasks[self.task]}
-        batch, left_s = self.settings.worker.batch, max(0.0, deadline - time.monotonic())
+        settings = _without_batches(self.settings) if at_once else self.settings
+        tasks = {self.task: settings.tasks[self.task]}
+        batch, left_s = settings.worker.batch, max(0.0, deadline - time.monotonic())
         made = label_all(self.ledger, tasks, batch=batch, budget_s=left_s).labelled
         made += label_feedback(self.ledger, tasks, deadline=deadline).labelled
         left_s = max(0.0, deadline - time.monotonic())
-        judged = judge_all(self.ledger, self.settings, self.environ, budget_s=left_s, task=self.task)
-        return made + judged.judged
+        return made + judge_all(self.ledger, settings, self.environ, budget_s=left_s, task=self.task).judged
 
     def slice(self) -> Slicing:
         """Cluster the traffic of now."""
@@ -98,19 +97,13 @@ class Parts:
         counter = open_counter(self.settings, self.task)
         return keep_dataset(self.ledger, build_dataset(self.ledger, self.settings, self.task, count=counter))
 
-    def refusal(self, dataset: Artifact) -> str | None:
-        """Why a training on a dataset cannot be, or None."""
-        from distill.training import estimate
-
-        return estimate(self.ledger, self.settings, self.task, dataset).refusal
-
     def train(self, dataset: Artifact, deadline: float) -> Artifact:
         """Train a student."""
         from distill.training import train
 
         return train(self.ledger, self.settings, self.task, dataset, deadline=deadline)
 
-    def export(self, student: Artifact, variant: str, deadline: float) -> Artifact:
+    def export(self, student: Artifact, variant: Variant, deadline: float) -> Artifact:
         """Bring a student into another form."""
         from distill.export import export
 
@@ -122,26 +115,50 @@ class Parts:
 
         serve(self.ledger, self.settings, self.environ, self.task, student, patience_s=patience_s)
 
-    def ask(self, student: str | None, most: int, deadline: float) -> int:
-        """Ask a student the newest prompts; how many it was asked now."""
+    def ask(self, student: str, most: int, deadline: float, *, beside: bool) -> int:
+        """Ask a student the newest prompts; how many it was asked now.
+
+        Args:
+            student: Its artifact's id.
+            most: Prompts, those that it has answered already among them.
+            deadline: Of the monotonic clock.
+            beside: Whether to ask the student in service too.
+        """
         from distill.evaluation import ask_student
 
-        counts = ask_student(
-            self.ledger, self.settings, self.environ, self.task, student, most=most, deadline=deadline
-        )
-        return counts.asked
+        where = (self.ledger, self.settings, self.environ, self.task)
+        return ask_student(*where, student, most=most, deadline=deadline, beside=beside).asked
 
-    def practise(self, student: Artifact, dataset: Artifact, deadline: float) -> Artifact | None:
-        """One round of practice; None where rounds are over."""
-        from distill.practice import practise
+    def run_suites(self, student: str, deadline: float) -> None:
+        """Have a student that is served run the suites; what it answers is kept for the gate."""
+        from distill.evaluation import gather
 
-        return practise(
-            self.ledger, self.settings, self.environ, self.task, student, dataset, deadline=deadline
-        )
+        gather(self.ledger, self.settings, self.environ, self.task, student, deadline=deadline)
+
+    def practise(self, student: Artifact, dataset: Artifact, deadline: float) -> Artifact | str:
+        """A round of practice, or why there is none."""
+        from distill.practice import practise, why_no_round
+
+        where = (self.ledger, self.settings, self.environ, self.task)
+        why_not = why_no_round(self.ledger, self.settings, self.task, student, dataset)
+        kept = practise(*where, student, dataset, deadline=deadline)
+        return kept or why_not or "it failed nothing that could be practised"
 
     def judge(self, student: str, deadline: float) -> Judged:
         """Have the gate judge a candidate, and keep what it said."""
-        raise NotImplementedError
+        from distill.evaluation import gather, keep_gate, render_gate, rules_of
+        from distill.gate import decide
+
+        where = (self.ledger, self.settings, self.environ, self.task)
+        evidence = gather(*where, student, deadline=deadline)
+        verdict = decide(evidence, rules_of(self.settings.tasks[self.task]))
+        return Judged(
+            gate=keep_gate(self.ledger, self.task, evidence, verdict).id,
+            passed=verdict.passed,
+            reason=verdict.reason,
+            net_usd_micros=None if math.isnan(verdict.net_usd_micros) else verdict.net_usd_micros,
+            table=render_gate(verdict),
+        )
 
     def fit(self, student: str) -> Artifact:
         """Fit a router on a student's own outcomes."""
@@ -149,15 +166,20 @@ class Parts:
 
         return fit_for(self.ledger, self.task, self.settings.tasks[self.task], student)
 
-    def saving_at(self, gate: str, coverage: float) -> Saving:
-        """What the candidate of a gate is expected to save at a coverage."""
-        raise NotImplementedError
+    def saving_at(self, gate: str, coverage: float) -> tuple[float, str]:
+        """What the candidate of a gate is expected to save at a coverage, less what it cost; and in words."""
+        from distill.evaluation import expected_saving
 
-    def begin_trial(self, student: str, router: str, evidence: Mapping[str, Any]) -> bool:
-        """Begin the trial of a student; False where what is in force was changed meanwhile."""
-        from distill.rollout import begin
+        return expected_saving(self.ledger, gate, coverage)
 
-        return begin(self.ledger, self.settings, self.task, student, router, evidence)
+    def begin_trial(self, student: str, router: str, evidence: Mapping[str, Any]) -> str | None:
+        """Begin the trial of a student, or say why it is not begun."""
+        from distill.rollout.steps import begin, why_not_begin
+
+        where = (self.ledger, self.settings, self.task, student, router)
+        if begin(*where, evidence):
+            return None
+        return why_not_begin(*where) or "what is in force was changed meanwhile"
 
     def put_to_sleep(self, alias: str) -> None:
         """Free the GPU that a model's servers have."""
@@ -173,3 +195,8 @@ class Parts:
 
 
 PartsFactory = Callable[[Ledger, Settings, Mapping[str, str], str], Parts]
+
+
+def _without_batches(settings: Settings) -> Settings:
+    models = {name: msgspec.structs.replace(model, batch=False) for name, model in settings.models.items()}
+    return msgspec.structs.replace(settings, models=models)

@@ -15,14 +15,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from distill.night.parts import Judged, Parts, Saving
+from distill.night.parts import Judged, Parts
 from stepdown.errors import ServingError
 from stepdown.ids import now
 from stepdown.ledger import Ledger
 from stepdown.records import Artifact, Deployed, Expense
 from stepdown.registry import Registry
 from stepdown.settings import ModelSettings, NightSettings, Settings, StudentSettings, TaskSettings
-from stepdown.students import Manifest
+from stepdown.students import Manifest, Variant
 from tests.records import a_request
 
 TASK = "sums"
@@ -60,7 +60,7 @@ class Scene:
     passes: Mapping[str, float] = field(default_factory=lambda: {"adapter": 5e6})
     coverage: float = 0.4
     net_usd_micros: float = 4e6
-    rounds: int = 0
+    practises: bool = False
     raises: dict[str, Exception] = field(default_factory=dict)
     meanwhile: dict[str, Callable[[], None]] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
@@ -125,7 +125,7 @@ class Rooms(Parts):
             kind, self.task, content, parents=parents, settings={}, summary=summary
         )
 
-    def label(self, deadline: float) -> int:
+    def label(self, deadline: float, *, at_once: bool = False) -> int:
         with self.scene.call("label"):
             assert deadline > time.monotonic()
             made, self.scene.backlog = self.scene.backlog, 0
@@ -144,20 +144,17 @@ class Rooms(Parts):
     def build_dataset(self) -> Artifact:
         with self.scene.call("build_dataset"):
             return self._keep(
-                "dataset", f"dataset {Registry(self.ledger).count('dataset', self.task)}", examples=100
+                "dataset",
+                f"dataset {Registry(self.ledger).count('dataset', self.task)}",
+                examples={"train": 90, "test": 10},
             )
-
-    def refusal(self, dataset: Artifact) -> str | None:
-        with self.scene.call("refusal"):
-            assert dataset.kind == "dataset"
-            return None
 
     def train(self, dataset: Artifact, deadline: float) -> Artifact:
         with self.scene.call("train"):
             assert self.scene.asleep or not self.settings.models["small"].sleeps
             return self._keep("student", "student adapter", dataset.id)
 
-    def export(self, student: Artifact, variant: str, deadline: float) -> Artifact:
+    def export(self, student: Artifact, variant: Variant, deadline: float) -> Artifact:
         with self.scene.call(f"export {variant}"):
             return self._keep("student", f"student {variant}", student.id)
 
@@ -166,8 +163,8 @@ class Rooms(Parts):
             if self.scene.asleep:
                 raise ServingError("the small model sleeps")
 
-    def ask(self, student: str | None, most: int, deadline: float) -> int:
-        with self.scene.call(f"ask {'student' if student else 'small'} {most}"):
+    def ask(self, student: str, most: int, deadline: float, *, beside: bool) -> int:
+        with self.scene.call(f"ask {most}" + (" beside" if beside else "")):
             spent = Expense(
                 id=f"asked {student} {most}",
                 at=now(),
@@ -180,12 +177,23 @@ class Rooms(Parts):
             self.ledger.append([spent])
             return most
 
-    def practise(self, student: Artifact, dataset: Artifact, deadline: float) -> Artifact | None:
+    def run_suites(self, student: str, deadline: float) -> None:
+        with self.scene.call("run_suites"):
+            assert not self.scene.asleep
+
+    def practise(self, student: Artifact, dataset: Artifact, deadline: float) -> Artifact | str:
         with self.scene.call("practise"):
-            if not self.scene.rounds:
-                return None
-            self.scene.rounds -= 1
-            return self._keep("practice", f"practice {self.scene.rounds}", student.id, share=0.2, gain=0.1)
+            newest = Registry(self.ledger).newest("practice", self.task)
+            if not self.scene.practises or newest is not None:
+                return "it failed nothing"
+            return Registry(self.ledger).keep(
+                "practice",
+                self.task,
+                b"practice",
+                parents=(student.id, dataset.id),
+                settings={},
+                summary={"round": 1, "kept": 7},
+            )
 
     def judge(self, student: str, deadline: float) -> Judged:
         with self.scene.call("judge"):
@@ -196,9 +204,8 @@ class Rooms(Parts):
             return Judged(
                 gate=kept.id,
                 passed=net is not None,
-                reasons=() if net is not None else ("quality -8%",),
-                net_usd_micros=net or 0.0,
-                expectation=f"expected to save {net}",
+                reason="all criteria are met" if net is not None else "fresh sample: 8.0% worse",
+                net_usd_micros=net,
                 table="overall  -8%",
             )
 
@@ -207,15 +214,15 @@ class Rooms(Parts):
             certificate = {"coverage": self.scene.coverage, "reason": "too few labels"}
             return self._keep("router", "router", student, certificate=certificate)
 
-    def saving_at(self, gate: str, coverage: float) -> Saving:
+    def saving_at(self, gate: str, coverage: float) -> tuple[float, str]:
         with self.scene.call("saving_at"):
-            return Saving(self.scene.net_usd_micros, f"{self.scene.net_usd_micros} at {coverage}")
+            return self.scene.net_usd_micros, f"{self.scene.net_usd_micros:g} at {coverage:.0%}"
 
-    def begin_trial(self, student: str, router: str, evidence: Mapping[str, Any]) -> bool:
+    def begin_trial(self, student: str, router: str, evidence: Mapping[str, Any]) -> str | None:
         with self.scene.call("begin_trial"):
             registry = Registry(self.ledger)
             current = registry.current(self.task)
-            return registry.promote(
+            begun = registry.promote(
                 self.task,
                 Deployed(candidate=student, candidate_router=router),
                 actor="auto",
@@ -223,6 +230,7 @@ class Rooms(Parts):
                 evidence=dict(evidence),
                 after=current.sequence if current else 0,
             )
+            return None if begun else "it was changed meanwhile"
 
     def put_to_sleep(self, alias: str) -> None:
         with self.scene.call(f"put_to_sleep {alias}"):

@@ -29,7 +29,7 @@ KINDS = ("slices", "dataset", "student", "practice", "gate", "router", "night")
 
 
 def a_scene(folder: Path) -> Scene:
-    return Scene(folder, rounds=1, passes={"adapter": 1e6, "int8": 2e6})
+    return Scene(folder, practises=True, passes={"adapter": 1e6, "int8": 2e6})
 
 
 def opened(home: Path) -> Ledger:
@@ -142,7 +142,7 @@ def what_came_of(home: Path) -> dict[str, Any]:
 
 def _without_counts(found: Mapping[str, Any]) -> dict[str, Any]:
     """What was found, but for how much of it was done in this very try."""
-    return {k: v for k, v in found.items() if k not in ("seconds", "labelled", "asked", "new", "rounds")}
+    return {k: v for k, v in found.items() if k not in ("seconds", "labelled", "asked", "new")}
 
 
 def test_killed_anywhere_it_goes_on_there_and_does_nothing_twice(empty: Path, tmp_path: Path) -> None:

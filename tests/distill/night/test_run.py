@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,22 @@ from tests.distill.night.rooms import TASK, Rooms, Scene, asked_before, settings
 
 AT = datetime(2026, 11, 22, 2, 31, tzinfo=UTC)
 NIGHT = f"{TASK}/2026-11-22"
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ledger with nothing in it, which tests copy."""
+    file = tmp_path_factory.mktemp("empty") / "ledger.db"
+    Ledger(f"sqlite:///{file}").close()
+    return file
+
+
+@pytest.fixture
+def ledger(empty: Path, tmp_path: Path) -> Iterator[Ledger]:
+    shutil.copy(empty, tmp_path / "ledger.db")
+    opened = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", migrated=False)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
@@ -130,7 +148,7 @@ def test_while_a_student_is_on_trial_no_second_one_is_made(
 FAILURES = [
     ("new_examples", Stage.DATASET, DatasetError("no labels that can be used")),
     ("build_dataset", Stage.DATASET, DatasetError("every example is longer than 2048 tokens")),
-    ("refusal", Stage.TRAIN, TrainingError("the extra distill is not installed")),
+    ("train", Stage.TRAIN, TrainingError("the extra distill is not installed")),
     ("train", Stage.TRAIN, OSError(28, "No space left on device")),
     ("serve", Stage.EVALUATE, ServingError("vLLM refused the adapter: rank 64 is too large")),
     ("judge", Stage.GATE, StepdownError("no prompt was answered by both")),
@@ -173,7 +191,7 @@ def test_money_is_looked_at_between_pieces_of_the_work(ledger: Ledger, scene: Sc
     settings = settings_for(tmp_path, fresh=400, stage_usd={"evaluate": 0.5})
     go(ledger, settings, scene)
     ended_at(ledger, Stage.EVALUATE, "stopped")
-    assert [call for call in scene.calls if call.startswith("ask")] == ["ask student 50", "ask student 100"]
+    assert [call for call in scene.calls if call.startswith("ask")] == ["ask 50 beside", "ask 100 beside"]
     assert "cost $0.60 of the $0.50" in reason(ledger, Stage.EVALUATE)
 
 
@@ -200,7 +218,7 @@ def test_the_gate_stops_a_bad_student(ledger: Ledger, scene: Scene, tmp_path: Pa
     scene.passes = {}
     go(ledger, settings_for(tmp_path), scene)
     ended_at(ledger, Stage.GATE, "stopped")
-    assert reason(ledger, Stage.GATE) == "no candidate passed: adapter: quality -8%"
+    assert reason(ledger, Stage.GATE) == "no candidate passed: adapter: fresh sample: 8.0% worse"
     assert reason(ledger, Stage.RELABEL) == "gate was not passed"
     assert Registry(ledger).current(TASK) is None
 
@@ -228,10 +246,21 @@ def test_where_promotion_is_manual_nothing_is_begun(ledger: Ledger, scene: Scene
 
 
 def test_practice_is_what_the_next_night_has(ledger: Ledger, scene: Scene, tmp_path: Path) -> None:
-    scene.rounds = 2
+    scene.practises = True
     go(ledger, settings_for(tmp_path, practice_rounds=5), scene)
     assert outcomes(ledger)[Stage.PRACTICE] == "done"
-    assert Registry(ledger).count("practice", TASK) == 2
+    assert reason(ledger, Stage.PRACTICE) == "round 1: 7 answers kept"
+
+
+def test_where_there_is_no_practice_it_says_why_and_the_night_goes_on(
+    ledger: Ledger, scene: Scene, tmp_path: Path
+) -> None:
+    done = go(ledger, settings_for(tmp_path, practice_rounds=5), scene)
+    assert (outcomes(ledger)[Stage.PRACTICE], reason(ledger, Stage.PRACTICE)) == (
+        "skipped",
+        "it failed nothing",
+    )
+    assert "on trial" in (done or "")
 
 
 def test_the_small_model_sleeps_while_a_student_is_trained_and_no_longer(
@@ -299,7 +328,7 @@ def test_the_report_is_kept_and_says_all_of_it(ledger: Ledger, scene: Scene, tmp
     assert kept is not None
     told = json.loads(kept.content)
     assert [stage["stage"] for stage in told["stages"]] == [*Stage][:-1]
-    assert told["cost_usd_micros"] == 600_000
+    assert told["cost_usd_micros"] == 300_000
     assert "on trial" in told["conclusion"]
 
 
@@ -337,6 +366,6 @@ def test_status_says_how_far_it_is_and_when_the_next_one_begins(
     assert not after.is_due
     assert after.next_at == datetime(2026, 11, 23, 2, 30, tzinfo=UTC)
     text = render_status(after)
-    assert "no candidate passed: adapter: quality -8%" in text
+    assert "no candidate passed: adapter: fresh sample: 8.0% worse" in text
     assert "next night: 2026-11-23 02:30 UTC" in text
     assert "overall  -8%" in text
