@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from datetime import timedelta
 from typing import Any
 
@@ -17,25 +16,19 @@ from stepdown.records import Arm, Deployed, Mode, Promotion
 from stepdown.registry import ROLLBACK_OF, Registry, rollback_of
 from stepdown.settings import Settings
 from stepdown.students import served_name
-from tests.distill.rollout.traffic import CLOCK, TASK, Traffic, a_router, a_student, promote, settings_of
+from tests.distill.rollout.traffic import (
+    CLOCK,
+    TASK,
+    Traffic,
+    a_router,
+    a_student,
+    begun,
+    in_canary,
+    promote,
+    settings_of,
+)
 
-ON_BOTH_DATABASES = True
 SETTINGS = settings_of()
-
-
-def begun(ledger: Ledger, settings: Settings = SETTINGS, name: str = "one") -> str:
-    """A student whose trial has begun."""
-    student = a_student(ledger, name)
-    assert begin(ledger, settings, TASK, student, a_router(ledger, student).id, {"gate": "passed"})
-    return student
-
-
-def in_canary(ledger: Ledger, share: float = 0.2) -> str:
-    """A student in its canary, past the shadow."""
-    student = begun(ledger)
-    deployed = Registry(ledger).deployed(TASK)
-    promote(ledger, deployed._replace(candidate_share=share))
-    return student
 
 
 def newest(ledger: Ledger) -> Promotion:
@@ -50,32 +43,6 @@ def looked(ledger: Ledger, settings: Settings = SETTINGS, **how: Any) -> str:
     assert done is not None
     assert look(ledger, settings, TASK, **how) is None  # the same evidence is no reason to do more
     return done
-
-
-def test_a_good_student_goes_live_through_all_shares(ledger: Ledger) -> None:
-    promote(ledger, Deployed(Mode.SHADOW))
-    student, traffic = begun(ledger), Traffic(ledger)
-    assert look(ledger, SETTINGS, TASK) is None
-    traffic.shadow(50)
-    assert "goes to 20% of the traffic: 50 labelled shadow calls of 40" in looked(ledger)
-    traffic.canary(400, control=0.9, canary=0.9)
-    assert "goes to 50% of the traffic" in looked(ledger)
-    traffic.canary(400, control=0.9, canary=0.9)
-    assert "goes live" in looked(ledger)
-    history = Registry(ledger).history(TASK)
-    assert [p.candidate_share for p in history[1:-1]] == [0.0, 0.2, 0.5]
-    assert {p.candidate for p in history[1:-1]} == {student}
-    assert history[1].evidence == {"gate": "passed"}
-    assert history[-1].deployed == Deployed(Mode.ROUTE, a_router(ledger, student).id, student)
-    assert {p.actor for p in history[1:]} == {"auto"}
-    evidence = history[-1].evidence
-    assert evidence["e_value"] >= evidence["e_needed"] == pytest.approx(math.sqrt(20))
-    assert evidence["e_before"] == history[-2].evidence["e_value"] >= math.sqrt(20)
-    arms = evidence["arms"]
-    assert arms["control"]["requests"] + arms["canary"]["requests"] == 800
-    assert 200 < arms["canary"]["labelled"] < 360
-    assert evidence["difference"]["low"] < 0 < evidence["difference"]["high"]
-    assert {watch["name"] for watch in evidence["watches"]} >= {"failed calls", "slow answers", "regret"}
 
 
 def test_a_student_that_fails_in_the_canary_is_rolled_back(ledger: Ledger) -> None:
@@ -179,18 +146,6 @@ def test_clients_that_hang_up_are_nobodys_fault(ledger: Ledger) -> None:
     assert not found.alarms
 
 
-def test_slow_answers_are_an_alarm(ledger: Ledger) -> None:
-    promote(ledger, Deployed(Mode.ROUTE))
-    traffic = Traffic(ledger)
-    traffic.served(30, model="mini", latency_ms=100)
-    in_canary(ledger, 0.5)
-    traffic.canary(60, labelled=False, latency_ms=140)  # the limit is 1.5 times 100 ms
-    assert look(ledger, SETTINGS, TASK) is None
-    traffic.canary(60, labelled=False, latency_ms=160)
-    assert "alarm: slow answers" in looked(ledger)
-    assert "slower than 150 ms" in newest(ledger).reason
-
-
 def test_slow_or_not_is_not_asked_of_too_few(ledger: Ledger) -> None:
     promote(ledger, Deployed(Mode.ROUTE))
     traffic = Traffic(ledger)
@@ -275,26 +230,6 @@ def test_what_comes_just_after_a_step_is_left_out(ledger: Ledger) -> None:
     found = progress(ledger, slow, TASK)
     assert found is not None
     assert sum(arm.counts.requests for arm in found.arms.values()) == 21
-
-
-def test_growth_waits_for_labels_and_an_alarm_does_not(ledger: Ledger) -> None:
-    from evals.labelling import labellers
-
-    checked = settings_of(check="exact", checks={"exact": {"kind": "exact"}})
-    in_canary(ledger, 0.5)
-    traffic = Traffic(ledger, version=labellers(checked.tasks[TASK])[0].version)
-    traffic.canary(1, labelled=False, reference="x")
-    with ledger.writing() as connection:
-        connection.exec_driver_sql("UPDATE calls SET body = 'gone'")
-    traffic.canary(600, control=0.9, canary=0.9)
-    found = progress(ledger, checked, TASK)
-    assert found is not None
-    assert (found.waiting, found.e_value) == (601, 1.0)
-    assert "601 requests wait for a label" in str(found)
-    assert look(ledger, checked, TASK) is None
-    assert "goes live" in (
-        look(ledger, settings_of(), TASK) or ""
-    )  # nothing waits where no check is declared
 
 
 def test_a_student_in_service_is_watched_and_goes_back_to_what_was_before_its_rollout(ledger: Ledger) -> None:

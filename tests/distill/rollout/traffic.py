@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from distill.rollout import begin
 from router.policy import place_of
 from stepdown.ids import now
 from stepdown.ledger import Body, Ledger, Record
@@ -95,6 +96,23 @@ def promote(ledger: Ledger, deployed: Deployed, *, at: datetime | None = None, *
     )
     ledger.append([promotion])
     return promotion
+
+
+def begun(ledger: Ledger, settings: Settings | None = None, name: str = "one") -> str:
+    """A student whose trial has begun."""
+    student = a_student(ledger, name)
+    assert begin(
+        ledger, settings or settings_of(), TASK, student, a_router(ledger, student).id, {"gate": "passed"}
+    )
+    return student
+
+
+def in_canary(ledger: Ledger, share: float = 0.2) -> str:
+    """A student in its canary, past the shadow."""
+    student = begun(ledger)
+    deployed = Registry(ledger).deployed(TASK)
+    promote(ledger, deployed._replace(candidate_share=share))
+    return student
 
 
 @dataclass
