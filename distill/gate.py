@@ -13,17 +13,23 @@ Which test decides what:
 
 from __future__ import annotations
 
-import enum
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from distill.evidence import Calls, Economy, Evidence, Pairs, Rules, Timed
+from distill.verdict import SAVING, Criterion, Outcome, Verdict
 from evals.metrics.holm import holm
-from evals.metrics.intervals import Estimate, Floats, bootstrap, clopper_pearson
+from evals.metrics.intervals import (
+    DRAWS,
+    Estimate,
+    Floats,
+    clopper_pearson,
+    percentile_interval,
+    resampled_weights,
+)
 from evals.metrics.noninferiority import (
     mean_with_bounds,
     p_not_worse,
@@ -44,90 +50,14 @@ __all__ = [
     "Timed",
     "Verdict",
     "decide",
+    "net_saving",
 ]
 
-SAMPLE, GENERAL, FAILED_CALLS, LATENCY, SAVING = (
-    "fresh sample",
-    "general suite",
-    "failed calls",
-    "p95 latency",
-    "net saving",
-)
+SAMPLE, GENERAL, FAILED_CALLS, LATENCY = "fresh sample", "general suite", "failed calls", "p95 latency"
 SLICE, SUITE = "slice", "suite"
 LEAST_TIMED = 20
+LEAST_MS = 1e-3
 MANY = 1_000_000
-
-
-class Outcome(enum.StrEnum):
-    """What came of one criterion; only `passed` and `too_small` let a candidate through."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    UNMEASURED = "not measured"
-    TOO_SMALL = "too small to say"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Criterion:
-    """One line of the verdict.
-
-    Attributes:
-        unit: Of estimate, ends and limit: `share` (of prompts or calls), `ratio` or `usd_micros`.
-        n: What it rests on: prompts, calls or pairs of calls; `unscored` more lacked a score.
-        low: Lower end of the interval, None where unbounded; `high` likewise. Each end of a difference alone
-            holds with confidence 1 - alpha.
-        p: One-sided p-value of the test that decides, after the correction; None where no test does.
-        seen: The smallest loss that would have been seen four times of five; None where none would, and where
-            a loss of the margin is stopped anyway.
-        needed: Prompts that would have been enough, where too few are there.
-    """
-
-    name: str
-    unit: str
-    n: int
-    estimate: float | None
-    low: float | None
-    high: float | None
-    limit: float
-    p: float | None
-    outcome: Outcome
-    reason: str
-    unscored: int = 0
-    seen: float | None = None
-    needed: int | None = None
-
-    @property
-    def stops(self) -> bool:
-        """Whether it keeps the candidate out."""
-        return self.outcome in (Outcome.FAILED, Outcome.UNMEASURED)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What the gate says.
-
-    Attributes:
-        reason: In words: why it did not pass, or that it did.
-    """
-
-    passed: bool
-    reason: str
-    candidate: str
-    incumbent: str | None
-    rules: Rules
-    criteria: tuple[Criterion, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Why it did not pass; empty where it did."""
-        return tuple(f"{one.name}: {one.reason}" for one in self.criteria if one.stops)
-
-    @property
-    def net_usd_micros(self) -> float:
-        """What the candidate is expected to save within the horizon, less what it cost; NaN if not known."""
-        saving = next(one for one in self.criteria if one.name == SAVING)
-        return math.nan if saving.estimate is None else saving.estimate - saving.limit
 
 
 def decide(evidence: Evidence, rules: Rules) -> Verdict:
@@ -282,11 +212,7 @@ def _failed_calls(calls: Calls, rules: Rules) -> Criterion:
 
 def _latency(timed: Timed, rules: Rules) -> Criterion:
     n = timed.candidate.size
-    found = (
-        bootstrap(_p95_ratio, timed.candidate, timed.incumbent, confidence=1 - 2 * rules.alpha)
-        if n
-        else Estimate(math.nan, 0.0, math.inf, 0)
-    )
+    found = _p95_ratio(timed, 1 - 2 * rules.alpha)
     row = Criterion(
         name=LATENCY,
         unit="ratio",
@@ -308,9 +234,19 @@ def _latency(timed: Timed, rules: Rules) -> Criterion:
     return row
 
 
-def _p95_ratio(candidate: Floats, incumbent: Floats) -> float:
-    slowest = [float(np.quantile(times, 0.95, method="higher")) for times in (candidate, incumbent)]
-    return slowest[0] / max(slowest[1], 1e-9)
+def _p95_ratio(timed: Timed, confidence: float) -> Estimate:
+    """Candidate's p95 over the incumbent's; the interval is the bootstrap's by prompt (approximate)."""
+    n = timed.candidate.size
+    if not n:
+        return Estimate(math.nan, 0.0, math.inf, 0)
+    drawn = np.random.default_rng(0).integers(0, n, size=(DRAWS, n))
+    drawn[0] = np.arange(n)
+    own, other = (
+        np.quantile(times[drawn], 0.95, axis=1, method="higher")
+        for times in (timed.candidate, timed.incumbent)
+    )
+    ratios = own / np.maximum(other, LEAST_MS)
+    return Estimate(float(ratios[0]), *percentile_interval(ratios, confidence), n)
 
 
 def _saving(economy: Economy, rules: Rules) -> Criterion:
@@ -375,7 +311,8 @@ def _mean_cost(costs: Floats, level: float) -> Estimate:
     known = costs[~np.isnan(costs)]
     if not known.size:
         return Estimate(math.nan, math.nan, math.nan, 0)
-    return bootstrap(lambda values: float(values.mean()), known, confidence=level)
+    means = [(weights @ known) / known.size for weights in resampled_weights(known.size)]
+    return Estimate(float(known.mean()), *percentile_interval(np.concatenate(means), level), known.size)
 
 
 def _break_even_days(saving: float, spent: int, horizon_days: float) -> str:
@@ -387,26 +324,3 @@ def _break_even_days(saving: float, spent: int, horizon_days: float) -> str:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def as_values(verdict: Verdict) -> dict[str, Any]:
-    """The verdict as JSON values: what the dashboard shows."""
-    rows = [{**vars(one), "outcome": one.outcome.value} for one in verdict.criteria]
-    return {
-        **{name: getattr(verdict, name) for name in ("passed", "reason", "candidate", "incumbent")},
-        "reasons": list(verdict.reasons),
-        "rules": vars(verdict.rules),
-        "criteria": rows,
-        "notes": list(verdict.notes),
-    }
-
-
-def from_values(values: Mapping[str, Any]) -> Verdict:
-    """The verdict that `as_values` made values of."""
-    rows = [Criterion(**{**row, "outcome": Outcome(row["outcome"])}) for row in values["criteria"]]
-    return Verdict(
-        **{name: values[name] for name in ("passed", "reason", "candidate", "incumbent")},
-        rules=Rules(**values["rules"]),
-        criteria=tuple(rows),
-        notes=tuple(values["notes"]),
-    )

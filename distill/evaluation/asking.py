@@ -218,7 +218,7 @@ class _Asking:
         """What is to be asked of the newest `most` prompts that a small model may be sent."""
         taken = 0
         while taken < most and (page := list(islice(prompts, PAGE))):
-            readable = self._readable(page)[: most - taken]
+            readable = self._readable(page, most - taken)
             names = [asked.request for asked, _ in readable]
             have = [answered_by(self.ledger, names, student) for student in self.students]
             for place, (asked, chat) in enumerate(readable, start=taken):
@@ -234,11 +234,14 @@ class _Asking:
         beside = len(have) > 1 and (request not in have[1] or (ask and place < TIMED))
         return _Question(request, fields, ask, beside)
 
-    def _readable(self, page: Sequence[Asked]) -> list[tuple[Asked, ChatRequest]]:
+    def _readable(self, page: Sequence[Asked], most: int) -> list[tuple[Asked, ChatRequest]]:
         bodies = self.ledger.bodies(asked.body for asked in page)
         capabilities = set(self.settings.models[self.small].capabilities)
-        found, gone, unroutable = [], 0, 0
+        found: list[tuple[Asked, ChatRequest]] = []
+        gone = unroutable = 0
         for asked in page:
+            if len(found) == most:
+                break
             try:
                 chat = parse_chat(bodies[asked.body])
             except (KeyError, BadRequest):

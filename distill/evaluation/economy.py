@@ -92,7 +92,7 @@ def _requests_per_day(ledger: Ledger, task: str) -> float:
     )[0]
     if not row.requests:
         return 0.0
-    return float(row.requests) / (max(DAY, end - row.first) / DAY)
+    return int(row.requests) / float(max(DAY, end - row.first) / DAY)
 
 
 def _coverage(

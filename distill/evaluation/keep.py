@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 
 from distill.evidence import Economy, Evidence, Pairs
-from distill.gate import Verdict, as_values, from_values, net_saving
+from distill.gate import net_saving
+from distill.verdict import Verdict, as_values, from_values
 from evals.metrics.intervals import Estimate, mean_outcome
 from evals.report.layout import dollars
 from stepdown import __version__

@@ -69,7 +69,7 @@ def _known(ledger: Ledger, task: str, prompts: set[str], until: datetime | None)
     if until is None:
         return set()
     wanted = (_r.c.task == task, _r.c.prompt_hash.in_(sorted(prompts)), _r.c.at <= until)
-    return {row.prompt_hash for row in ledger.rows(select(_r.c.prompt_hash.distinct()).where(*wanted))}
+    return {row.prompt_hash for row in ledger.rows(select(_r.c.prompt_hash).distinct().where(*wanted))}
 
 
 def answered_by(ledger: Ledger, requests: Sequence[str], student: str | None) -> set[str]:

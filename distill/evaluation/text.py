@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from distill.gate import Criterion, Outcome, Verdict
+from distill.verdict import Criterion, Outcome, Verdict
 from evals.report.layout import WIDTH, dollars, table
 
 HEADER = ("criterion", "n", "estimate", "interval", "limit", "p", "outcome")
@@ -63,8 +63,8 @@ def _how(verdict: Verdict) -> str:
     rules = verdict.rules
     return (
         f"Differences are the candidate's quality less the other's, each prompt once; each end of their "
-        f"intervals holds with {1 - rules.alpha:.0%}. The sample and the general suite pass where a loss of the "
-        f"margin is ruled out; slices and suites stop where the loss is significantly above it, at "
+        f"intervals holds with {1 - rules.alpha:.0%}. The sample and the general suite pass where a loss of "
+        f"the margin is ruled out; slices and suites stop where the loss is significantly above it, at "
         f"{rules.alpha:.0%} over all of them (Holm). The saving is over {rules.horizon_days:g} days against "
         "strong alone, and its limit what the candidate has cost."
     )

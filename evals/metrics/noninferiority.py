@@ -27,8 +27,8 @@ from evals.metrics.groups import group_sums
 from evals.metrics.intervals import Estimate, Floats, clopper_pearson
 
 GAMMA = 1e-4
-GRID = 129
-HALVINGS = 24
+GRID = 65
+HALVINGS = 12  # ends to a few ten-thousandths
 SLACK = 1e-9
 MOST_STAKED = 0.75
 
@@ -104,18 +104,25 @@ def smallest_loss_seen(n: int, margin: float, alpha: float, power: float = 0.8) 
 
 
 def _exact_p(split: Split, margin: float) -> float:
-    """P-value of P(worse) - P(better) >= margin, the largest over the probability of better."""
+    """P-value of P(worse) - P(better) >= margin, the largest over the rate of disagreement.
+
+    At a given rate the tail grows with the share of better, so the largest share that the hypothesis allows
+    at that rate is looked at: for rates below -margin that is all of them.
+    """
     better, worse, n = split
-    if not n or margin >= 1:
-        return 1.0 if margin < 1 else 0.0
-    lowest, highest = max(0.0, -margin), (1 - margin) / 2
-    within = clopper_pearson(better + worse, n, 1 - GAMMA)  # of the rate of disagreement, 2 p + margin
-    low, high = (max(lowest, (within.low - margin) / 2), min(highest, (within.high - margin) / 2))
-    if low > high:
+    if not n:
+        return 1.0
+    within = clopper_pearson(better + worse, n, 1 - GAMMA)
+    low = max(within.low, margin)  # they differ at least as often as one is worse more often
+    if low > within.high:
         return GAMMA
-    rates = low + (high - low) * np.linspace(0.0, 1.0, GRID) ** 2
-    fewest = _fewest_better(_score(np.array([better]), np.array([better + worse]), n, margin)[0], n, margin)
-    return min(1.0, float(_tail(rates, fewest, n, margin).max()) + GAMMA)
+    rates = low + (within.high - low) * np.linspace(0.0, 1.0, GRID) ** 2
+    most = min(n, math.ceil(n * within.high + 7 * math.sqrt(n * within.high) + 12))
+    disagreeing = np.arange(most + 1)
+    observed = _score(np.array([better]), np.array([better + worse]), n, margin)[0]
+    fewest = _fewest_better(observed, disagreeing, n, margin)
+    fewest[better + worse] = min(fewest[better + worse], better)
+    return min(1.0, float(_tail(rates, fewest, disagreeing, n, margin).max()) + GAMMA)
 
 
 def _score(better: Counts, disagreeing: Counts, n: int, margin: float) -> Floats:
@@ -129,10 +136,9 @@ def _score(better: Counts, disagreeing: Counts, n: int, margin: float) -> Floats
     return np.where(variance > SLACK, far / safe, np.sign(far) * np.where(np.abs(far) > SLACK, np.inf, 0.0))
 
 
-def _fewest_better(observed: float, n: int, margin: float) -> Counts:
-    """For 0, 1, …, n prompts of disagreement, the fewest better that score as high; one more if none do."""
-    disagreeing = np.arange(n + 1)
-    low, high = np.full(n + 1, -1), disagreeing + 1
+def _fewest_better(observed: float, disagreeing: Counts, n: int, margin: float) -> Counts:
+    """For each number that disagree, the fewest better that score as high; one more if none do."""
+    low, high = np.full(disagreeing.size, -1), disagreeing + 1
     while (high - low > 1).any():
         middle = np.clip((low + high) // 2, 0, disagreeing)
         reached = _score(middle, disagreeing, n, margin) >= observed - SLACK
@@ -142,15 +148,16 @@ def _fewest_better(observed: float, n: int, margin: float) -> Counts:
     return high
 
 
-def _tail(rates: Floats, fewest: Counts, n: int, margin: float) -> Floats:
-    """Probability of a score as high at each probability of better: how many disagree, and who wins those."""
-    m = np.arange(n + 1)
+def _tail(rates: Floats, fewest: Counts, m: Counts, n: int, margin: float) -> Floats:
+    """Probability of a score as high at each rate of disagreement: how many disagree, and who wins those."""
     ways = gammaln(n + 1) - gammaln(m + 1) - gammaln(n - m + 1)
-    disagree = np.clip(2 * rates + margin, 0.0, 1.0)[:, None]
-    share = np.clip(rates[:, None] / np.maximum(disagree, SLACK), 0.0, 1.0)
+    disagree = np.clip(rates, 0.0, 1.0)[:, None]
+    share = np.clip((1 - margin / np.maximum(disagree, SLACK)) / 2, 0.0, 1.0)
     chance = np.exp(ways + xlogy(m, disagree) + xlog1py(n - m, -disagree))
     below = np.where(fewest > 0, bdtr(np.maximum(fewest - 1, 0), m, share), 0.0)
-    return np.asarray((chance * np.where(fewest > m, 0.0, 1 - below)).sum(axis=1), dtype=np.float64)
+    left_out = np.maximum(0.0, 1 - chance.sum(axis=1))
+    tail = (chance * np.where(fewest > m, 0.0, 1 - below)).sum(axis=1)
+    return np.asarray(tail + left_out, dtype=np.float64)
 
 
 def _betting_p(values: Floats, mean: float) -> float:
