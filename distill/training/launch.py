@@ -127,6 +127,7 @@ class _Stretch:
             TrainingError: It is refused, or it failed.
             OutOfBudget: The deadline came first.
         """
+        checkpoints.remove_torn(self._folder / CHECKPOINTS)
         self._refuse_what_cannot_fit(deadline)
         (self._folder / LOG).unlink(missing_ok=True)
         try:
@@ -221,6 +222,8 @@ class _Stretch:
         if self._stopped:
             raise OutOfBudget(f"the time for run {name} was up; called again, it goes on {at}")
         code = _code_of_ranks(log) if self._prepared.plan.processes > 1 else code
+        if code == Exit.STOPPED:
+            raise OutOfBudget(f"run {name} was told to stop; called again, it goes on {at}")
         if code == Exit.DISK_FULL:
             free_gb = shutil.disk_usage(self._folder).free / 1e9
             raise TrainingError(

@@ -15,7 +15,8 @@ HALF, SINGLE = 2, 4  # bytes
 MOMENTS = 2  # of Adam
 RUNTIME_BYTES = {"cpu": 0.7e9, "cuda": 1.2e9}  # libraries, kernels and the allocator's slack
 VALUES_OF_A_LAYER = 34  # kept for the way back, for each of `hidden` (Korthikanti et al. 2022, section 4.1)
-LOGITS = 4  # copies that a divergence of whole distributions keeps: both models' and their logarithms
+LOGITS = 4  # copies of them that a loss keeps
+CHUNK = 256  # tokens whose logits are held at once, where not all are
 WIDTH = (0.8, 1.5)  # of the range, on what is not known to the byte
 CHECKPOINTS = 4  # on the disk at once, the one being written among them
 
@@ -67,7 +68,8 @@ def _activations(plan: Plan, size: Size, device: str, longest: int) -> float:
     layer = tokens * size.hidden * VALUES_OF_A_LAYER * width / HALF
     recomputed = device == "cuda" and plan.objective == "sft"
     kept = layer + tokens * size.hidden * width * size.layers if recomputed else layer * size.layers
-    logits = tokens * size.vocabulary * SINGLE * (LOGITS if plan.objective == "gkd" else 1)
+    whole = plan.objective == "gkd"  # TRL's other trainer takes the vocabulary chunk by chunk
+    logits = (tokens if whole else min(tokens, CHUNK)) * size.vocabulary * SINGLE * LOGITS
     return kept + logits
 
 

@@ -94,7 +94,7 @@ class Run:
         parts = {part: self._encoded(Chat(tokenizer), part) for part in ("train", "validation")}
         trainer = self._trainer(tokenizer, parts)
         last = checkpoints.newest(self._folder / CHECKPOINTS)
-        self._journal.write("ready", resumed=checkpoints.step_of(last) if last else 0)
+        self._journal.write("ready", pid=os.getpid(), resumed=checkpoints.step_of(last) if last else 0)
         trainer.remove_callback(PrinterCallback)  # the journal has it all
         trainer.train(resume_from_checkpoint=str(last) if last else None)
         if self._stopping and trainer.state.global_step < trainer.state.max_steps:

@@ -87,6 +87,6 @@ def settings_for(
     return Settings(
         home=str(home),
         models={"strong": MODEL, "small": MODEL},
-        tasks={TASK: TaskSettings(student=declared)},
+        tasks={TASK: TaskSettings(strong="strong", small="small", student=declared)},
         trainer=msgspec.structs.replace(trainer or TrainerSettings(), python=python),
     )
