@@ -7,7 +7,7 @@ shows it, and `expected_saving` says what it comes to at the coverage of a route
 
 from distill.evaluation.asking import AskedCounts, ask_student
 from distill.evaluation.gather import gather
-from distill.evaluation.keep import Expected, expected_saving, keep_gate, newest_gate, read_gate
+from distill.evaluation.keep import Expected, expected_saving, gates, keep_gate, newest_gate, read_gate
 from distill.evaluation.labelling import Labelled, label_now
 from distill.evaluation.rules import rules_of
 from distill.evaluation.text import render_gate
@@ -18,6 +18,7 @@ __all__ = [
     "Labelled",
     "ask_student",
     "expected_saving",
+    "gates",
     "gather",
     "keep_gate",
     "label_now",

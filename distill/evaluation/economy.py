@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import func, select
 
-from distill.bill.costs import Spent, cost_lines
+from distill.bill.costs import cost_lines
+from distill.bill.material import claims_of, read_material
 from distill.evidence import Economy
 from evals.metrics.intervals import Estimate, Floats, proportion
 from evals.outcomes import Outcomes, training_examples
@@ -27,7 +28,6 @@ from stepdown.ids import now
 from stepdown.ledger import Ledger, schema
 from stepdown.registry import Registry
 from stepdown.settings import Settings, TaskSettings
-from stepdown.students import manifest_of
 
 WINDOW = timedelta(days=7)
 DAY = timedelta(days=1)
@@ -41,7 +41,6 @@ class Trial:
     Attributes:
         outcomes: Of the task, with the candidate's answers as small's.
         requests: The sample: ids of the requests that the candidate may be counted on.
-        line: Artifact ids of the candidate and of what it was made from.
     """
 
     task: str
@@ -49,7 +48,6 @@ class Trial:
     incumbent: str | None
     outcomes: Outcomes
     requests: Collection[str]
-    line: Sequence[str]
 
 
 def economy(ledger: Ledger, settings: Settings, trial: Trial) -> Economy:
@@ -64,7 +62,7 @@ def economy(ledger: Ledger, settings: Settings, trial: Trial) -> Economy:
     coverage, source = _coverage(ledger, task, trial, own)
     answered = trial.outcomes.pairs
     answered = answered[answered["id"].isin(trial.requests)]
-    spent, unpriced = _spent(ledger, trial)
+    spent, unpriced = _spent(ledger, settings, trial)
     return Economy(
         requests_per_day=_requests_per_day(ledger, trial.task),
         coverage=coverage,
@@ -139,25 +137,9 @@ def _rent_per_day(settings: Settings, task: TaskSettings) -> float:
     return model.usd_per_hour * HOURS_A_DAY * 1e6 / max(1, sharing) if model else 0.0
 
 
-def _spent(ledger: Ledger, trial: Trial) -> tuple[int, int]:
+def _spent(ledger: Ledger, settings: Settings, trial: Trial) -> tuple[int, int]:
     """Micro-dollars spent on the candidate so far, and parts of it of unknown cost: as on its bill."""
-    expenses, cached = schema.expenses, schema.cached_answers
-    answers = select(cached.c.at, cached.c.model, cached.c.cost_usd_micros)
-    spent = Spent(
-        ledger.rows(select(expenses).where(expenses.c.task == trial.task)),
-        ledger.rows(answers.where(cached.c.task == trial.task)),
-        trial.outcomes.calls,
-    )
-    lines = cost_lines(spent, trial.candidate, _subjects(ledger, trial))["usd_micros"]
-    return round(float(lines.sum())), int(lines.isna().sum())
-
-
-def _subjects(ledger: Ledger, trial: Trial) -> list[str]:
-    """What expenses on the candidate are booked under: students, and the runs that made them."""
-    registry, subjects = Registry(ledger), list(trial.line)
-    for name in trial.line:
-        try:
-            subjects.append(manifest_of(registry.artifact(name)).run)
-        except ArtifactError:
-            continue  # a dataset, or a manifest that cannot be read; its own id is enough
-    return subjects
+    material = read_material(ledger, settings, trial.task)
+    own = next(student for student in material.students if student.artifact.id == trial.candidate)
+    costs = cost_lines(material.spent, trial.candidate, claims_of(own, material.students))["usd_micros"]
+    return round(float(costs.sum())), int(costs.isna().sum())

@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from distill.evaluation.asking import declared_task, small_of
 from distill.evaluation.economy import Trial, economy
-from distill.evaluation.held_out import datasets_of, line_of, trained_on
+from distill.evaluation.held_out import datasets_of, trained_on
 from distill.evaluation.sample import Asked, is_of, is_whole, sampled
 from distill.evaluation.suites import Bench, Ran, run_suite
 from distill.evidence import Calls, Evidence, Pairs, Timed
@@ -69,14 +69,13 @@ def gather(
     asked = _asked_of(outcomes, student)
     prompts = [one for one in sampled(ledger, task, trained) if one.request in asked]
     names = [one.request for one in prompts]
-    line = line_of(ledger, [student])
     return Evidence(
         candidate=student,
         incumbent=incumbent,
         sample=_sample(ledger, task, declared, outcomes, prompts, (student, incumbent)),
         calls=_calls(outcomes, student, names),
         timed=_timed(ledger, names, (student, incumbent)),
-        economy=economy(ledger, settings, Trial(task, student, incumbent, outcomes, set(names), line)),
+        economy=economy(ledger, settings, Trial(task, student, incumbent, outcomes, set(names))),
         suites={one.name: one.pairs for one in suites},
         general=general.pairs if general else None,
         dataset=tuple(artifact.id for artifact in datasets_of(ledger, [student])),

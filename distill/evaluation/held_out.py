@@ -93,15 +93,6 @@ def datasets_of(ledger: Ledger, students: Iterable[str]) -> list[Artifact]:
     return [artifact for artifact in _line(ledger, students) if artifact.kind == DATASET]
 
 
-def line_of(ledger: Ledger, students: Iterable[str]) -> list[str]:
-    """Students and those that they come from, by their artifacts' ids.
-
-    Raises:
-        ArtifactError: One is not in the registry, or is corrupt.
-    """
-    return [artifact.id for artifact in _line(ledger, students) if artifact.kind == STUDENT]
-
-
 def _line(ledger: Ledger, students: Iterable[str]) -> Iterator[Artifact]:
     registry, line = Registry(ledger), list(students)
     known = set(line)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from sqlalchemy import select
 
 from distill.evidence import Economy, Evidence, Pairs
 from distill.gate import net_saving
@@ -18,7 +19,7 @@ from evals.metrics.intervals import Estimate, mean_outcome
 from evals.report.layout import dollars
 from stepdown import __version__
 from stepdown.errors import ArtifactError
-from stepdown.ledger import Ledger
+from stepdown.ledger import Ledger, schema
 from stepdown.records import Artifact
 from stepdown.registry import Registry
 
@@ -81,8 +82,28 @@ def expected_saving(ledger: Ledger, gate: str, coverage: float) -> Expected:
 
 def newest_gate(ledger: Ledger, task: str, student: str | None = None) -> Artifact | None:
     """A task's newest gate, or that of one student; None where there is none."""
-    registry = Registry(ledger)
-    return registry.newest(GATE, task) if student is None else registry.newest(GATE, task, student=student)
+    return next(iter(gates(ledger, task, student or "")), None)
+
+
+def gates(ledger: Ledger, task: str, student: str = "") -> list[Artifact]:
+    """A task's gates, the newest first.
+
+    Args:
+        ledger: Where they are kept.
+        task: Name of the task.
+        student: Only those of students whose id begins so.
+
+    Raises:
+        ArtifactError: One of them is corrupt.
+    """
+    table = schema.artifacts
+    wanted = (table.c.kind == GATE) & (table.c.task == task)
+    newest_first = select(table.c.id, table.c.settings).where(wanted).order_by(table.c.at.desc(), table.c.id)
+    return [
+        Registry(ledger).artifact(row.id)
+        for row in ledger.rows(newest_first)
+        if str(row.settings.get("student", "")).startswith(student)
+    ]
 
 
 def _content(artifact: Artifact) -> Any:
