@@ -37,6 +37,7 @@ COMMANDS = {
     "distill": ("stepdown.cli.distill", "Build datasets from the ledger and students from those."),
     "night": ("stepdown.cli.night", "Distil a student now, and show how far the nights are."),
     "students": ("stepdown.cli.students", "Say what each student cost and earned, and what became of it."),
+    "gate": ("stepdown.cli.gate", "Show what the gate said of a task's newest student."),
     "config": ("stepdown.cli.setup", "Show every setting with its TOML key, variable and value."),
     "key": ("stepdown.cli.setup", "Make an API key and the hash that lets it in."),
 }
