@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from sqlalchemy import delete, select, update
 
 from evals.outcomes import calls_frame, pairs_frame, read_outcomes, read_prompts, training_examples
 from router.fitting.splits import position
 from stepdown.ledger import Body, Ledger, schema
-from stepdown.records import Mode, Reason, Role, Tier, Verdict
-from tests.evals.ledgers import Writer
+from stepdown.records import Deployed, Mode, Reason, Role, Tier, Verdict
+from stepdown.registry import Registry
+from stepdown.students import served_name
+from tests.evals.ledgers import START, Writer
+from tests.records import a_call, a_label
 
 ON_BOTH_DATABASES = True
 
@@ -190,3 +195,44 @@ def test_a_bound_rests_on_trusted_pairs_or_where_it_is_allowed_on_judged_ones(le
     assert 0.5 < trusted[1].small_good < 1
     all_of_them = training_examples(ledger, outcomes.labelled_pairs, certify_on="judged")
     assert [example.certifiable for example in all_of_them] == [True, True, True]
+
+
+def small_answer(ledger: Ledger, request: str, student: str, good: bool) -> None:
+    """What a student answered to a request, unseen."""
+    call = a_call(request=request, tier=Tier.SMALL, role=Role.SHADOW, model=served_name(student))
+    verdict = Verdict.GOOD if good else Verdict.BAD
+    ledger.append([call, a_label(subject=call.id, labeller="check:exact", verdict=verdict)])
+
+
+def test_pairs_are_of_one_small_model_alone(ledger: Ledger) -> None:
+    writer = Writer(ledger)
+    both, declared = writer.pair("one", True, False), writer.pair("two", True, True)
+    student, other = "a" * 64, "b" * 64
+    small_answer(ledger, both, student, True)
+    small_answer(ledger, declared, other, False)
+
+    def pairs(**of: Any) -> dict[str, float]:
+        found = read_outcomes(ledger, "default", **of).pairs
+        return dict(zip(found["id"], found["small_good"], strict=True))
+
+    assert pairs(student=None) == {both: 0.0, declared: 1.0}
+    assert pairs(student=student) == {both: 1.0}
+    assert pairs(student=other) == {declared: 0.0}
+    assert pairs(student="c" * 64) == {}
+    assert pairs() == pairs(student=None)  # no student is in service
+    registry = Registry(ledger)
+    live = Deployed(Mode.ROUTE, None, student)
+    assert registry.promote("default", live, actor="t", reason="", evidence={}, after=0)
+    assert pairs() == {both: 1.0}
+    assert len(read_outcomes(ledger, "default").calls) == 6  # the calls are everyone's
+
+
+def test_reading_from_a_time_on_reads_no_more_than_that(ledger: Ledger) -> None:
+    writer = Writer(ledger)
+    writer.pair("one", True, False)
+    at = read_outcomes(ledger, "default").requests["at"].iloc[0].to_pydatetime()
+    later = writer.pair("two", True, True)
+    found = read_outcomes(ledger, "default", since=at + (at - START) / 100)
+    assert found.requests["id"].tolist() == found.pairs["id"].tolist() == [later]
+    assert set(found.calls["request"]) == {later}
+    assert len(read_outcomes(ledger, "default", since=at).requests) == 2

@@ -9,13 +9,15 @@ from sqlalchemy import select, update
 from evals import refit as refit_module
 from evals.labelling import label_all, label_backlog, labellers
 from evals.promotion import Step
-from evals.refit import refit
-from stepdown.ledger import Ledger, schema
-from stepdown.records import Mode, Verdict
+from evals.refit import fit_for, refit
+from stepdown.errors import NotEnoughEvidence
+from stepdown.ledger import Body, Ledger, Record, schema
+from stepdown.records import Deployed, Mode, Role, Tier, Verdict
 from stepdown.registry import Registry
 from stepdown.settings import JudgeSettings, TaskSettings
-from tests.records import a_label
-from tests.traffic import answered
+from stepdown.students import served_name
+from tests.records import a_call, a_label
+from tests.traffic import answered, completion_body
 
 ON_BOTH_DATABASES = True
 
@@ -228,3 +230,76 @@ def test_people_alone_are_a_reason_to_leave_strong(ledger: Ledger) -> None:
     step = refit(ledger, "sums", nothing).step
     assert step is not None
     assert step.mode is Mode.SHADOW
+
+
+STUDENT = "a" * 64
+
+
+def write_answers_of_a_student(ledger: Ledger, count: int) -> None:
+    """A student's answers to old prompts: it can do the sums and every product."""
+    records: list[Record] = []
+    for row in ledger.rows(select(schema.requests.c.id, schema.requests.c.reference).limit(count)):
+        body = Body.of(completion_body(row.reference))
+        fields = {"tier": Tier.SMALL, "role": Role.SHADOW, "model": served_name(STUDENT)}
+        records += [body, a_call(request=row.id, body=body.digest, **fields)]
+    ledger.append(records)
+    label_all(ledger, {"sums": TASK}, batch=500, budget_s=60)
+
+
+def put(ledger: Ledger, deployed: Deployed) -> None:
+    registry = Registry(ledger)
+    current = registry.current("sums")
+    after = current.sequence if current else 0
+    assert registry.promote("sums", deployed, actor="auto", reason="", evidence={}, after=after)
+
+
+def test_a_router_is_fitted_on_the_answers_of_one_student_and_promoted_by_nobody(ledger: Ledger) -> None:
+    write_pairs(ledger, 0, 200)
+    with pytest.raises(NotEnoughEvidence, match="0 distinct prompts"):
+        fit_for(ledger, "sums", TASK, STUDENT)
+    write_answers_of_a_student(ledger, 120)
+    router = fit_for(ledger, "sums", TASK, STUDENT)
+    assert (router.settings["student"], router.settings["pairs"]) == (STUDENT, 120)
+    assert fit_for(ledger, "sums", TASK, STUDENT).id == router.id  # the same labels: the same router
+    registry = Registry(ledger)
+    assert registry.count("router", "sums") == 1
+    assert registry.current("sums") is None
+    done = refit(ledger, "sums", TASK)  # of the model in service, which is no student
+    assert done.router is not None
+    assert "student" not in registry.artifact(done.router).settings
+    newest = registry.newest("router", "sums", student=STUDENT)
+    assert newest is not None
+    assert newest.id == router.id
+
+
+def test_a_student_in_service_is_refitted_on_its_own_answers(ledger: Ledger) -> None:
+    write_pairs(ledger, 0, 200)
+    write_answers_of_a_student(ledger, 100)
+    put(ledger, Deployed(Mode.SHADOW, None, STUDENT))
+    done = refit(ledger, "sums", TASK)
+    assert done.step is not None
+    deployed = Registry(ledger).deployed("sums")
+    assert (deployed.mode, deployed.student, deployed.artifact) == (Mode.ROUTE, STUDENT, done.router)
+    assert Registry(ledger).artifact(done.router or "").settings["pairs"] == 100
+
+
+def test_while_a_candidate_is_on_trial_no_new_router_is_promoted(ledger: Ledger) -> None:
+    trial = Deployed(Mode.SHADOW, None, None, STUDENT, "r" * 64, 0.5)
+    put(ledger, trial)
+    write_pairs(ledger, 0, 200)
+    done = refit(ledger, "sums", TASK)
+    assert done.router is not None
+    assert done.step is None
+    assert Registry(ledger).deployed("sums") == trial
+
+
+def test_a_certificate_that_is_no_longer_given_ends_the_trial(ledger: Ledger) -> None:
+    refit(ledger, "sums", TASK)
+    write_pairs(ledger, 0, 200)
+    routed = refit(ledger, "sums", TASK)
+    assert routed.step is not None
+    before = Registry(ledger).deployed("sums")
+    put(ledger, before._replace(candidate=STUDENT, candidate_router="r" * 64, candidate_share=0.5))
+    strict = msgspec.structs.replace(TASK, max_quality_loss=0.001)
+    assert refit(ledger, "sums", strict).step is not None
+    assert Registry(ledger).deployed("sums") == Deployed(Mode.SHADOW)

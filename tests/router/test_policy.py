@@ -9,9 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.model import Scores
-from router.policy import NO_POLICY, Choice, TaskPolicy, choose, fall_back, named, refuse
+from router.policy import (
+    NO_POLICY,
+    Choice,
+    Policies,
+    TaskPolicy,
+    choose,
+    fall_back,
+    named,
+    place_of,
+    refuse,
+)
 from router.prompt import Prompt
-from stepdown.records import Decision, Mode, Reason, Tier
+from stepdown.records import Arm, Decision, Mode, Reason, Tier
 
 
 class FixedScorer:
@@ -183,3 +193,71 @@ def test_the_propensities_are_the_shares_with_which_the_models_are_chosen(
         assert share == pytest.approx(propensity, abs=1 / GRID)
     if len(claimed) == 2:
         assert sum(claimed.values()) == pytest.approx(1)
+
+
+def on_trial(share: float) -> Policies:
+    """A canary beside a control that keeps to strong."""
+    return Policies(TaskPolicy(arm=Arm.CONTROL), routed(arm=Arm.CANARY, student="s"), "s", share)
+
+
+def test_units_are_drawn_evenly_and_differently_for_each_candidate() -> None:
+    units = [f"unit {number}" for number in range(4000)]
+    places = [place_of(unit, "one") for unit in units]
+    for share in (0.1, 0.5, 0.9):
+        assert sum(place < share for place in places) / len(units) == pytest.approx(share, abs=0.03)
+    others = [place_of(unit, "two") for unit in units]
+    both = sum(one < 0.5 and two < 0.5 for one, two in zip(places, others, strict=True))
+    assert both / len(units) == pytest.approx(0.25, abs=0.03)
+
+
+def test_the_place_of_a_unit_is_for_ever() -> None:
+    """Else a new version would shuffle conversations that are under way."""
+    assert place_of("tenant talk", "candidate") == pytest.approx(0.1609808383307249)
+    assert 0 <= place_of("\ud800", "candidate") < 1  # what JSON allows, UTF-8 does not
+
+
+@given(st.text(), st.text(), st.floats(0, 1), st.floats(0, 1))
+def test_as_the_share_grows_no_unit_goes_back(unit: str, candidate: str, one: float, two: float) -> None:
+    canary = routed(arm=Arm.CANARY)
+    small, large = (Policies(TaskPolicy(), canary, candidate, share) for share in sorted((one, two)))
+    assert 0 <= place_of(unit, candidate) < 1
+    if small.of(unit) is canary:
+        assert large.of(unit) is canary
+
+
+def test_without_a_canary_all_units_are_controls() -> None:
+    alone = Policies(TaskPolicy(), None, "s", 0.9)
+    assert all(alone.of(str(unit)) is alone.control for unit in range(50))
+    assert all(on_trial(0.0).of(str(unit)).arm is Arm.CONTROL for unit in range(50))
+
+
+def test_every_choice_of_an_arm_names_it_and_its_student() -> None:
+    """Also where the router fails, or small does: an arm that lost its failures would look too good."""
+    policy = routed(arm=Arm.CANARY, student="s")
+    choices = [
+        choose(policy, prompt(), draw=0.5),
+        choose(policy, prompt("tools"), draw=0.5),
+        choose(policy, prompt(), draw=0.5, pinned=Tier.STRONG),
+        choose(routed(arm=Arm.CANARY, student="s", asleep=True), prompt(), draw=0.5),
+        fall_back(choose(policy, prompt(), draw=0.5)),
+        refuse(policy),
+    ]
+    assert {(choice.arm, choice.student) for choice in choices} == {(Arm.CANARY, "s")}
+    assert (named(policy, Tier.SMALL).arm, named(policy, Tier.SMALL).student) == (None, None)
+
+
+def test_a_model_that_sleeps_is_not_asked() -> None:
+    for mode in (Mode.ROUTE, Mode.SHADOW):
+        choice = choose(routed(mode=mode, asleep=True), prompt(), draw=0.0)
+        assert where(choice) == (Tier.STRONG, Reason.ASLEEP)
+        assert not choice.shadowed
+    assert where(choose(routed(asleep=True), prompt(), draw=0.5, pinned=Tier.SMALL))[0] is Tier.STRONG
+
+
+def test_a_candidate_is_mirrored_on_its_share_where_it_can_take_the_prompt() -> None:
+    policy = routed(mirror="name", shadow_share=0.3)
+    assert policy.mirrors(prompt(), 0.29)
+    assert not policy.mirrors(prompt(), 0.3)
+    assert not policy.mirrors(prompt("tools"), 0.0)
+    assert not routed(mirror="name", asleep=True).mirrors(prompt(), 0.0)
+    assert not routed().mirrors(prompt(), 0.0)
