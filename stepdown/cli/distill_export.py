@@ -59,17 +59,19 @@ def export(settings: Any, task: str, student: str | None, variant: Any, out: Pat
 @click.option("--report", "only_report", is_flag=True, help="Only say what the rounds so far brought.")
 def practise(settings: Any, task: str, student: str | None, only_report: bool) -> None:
     """Have a student of TASK sample answers to what it failed, and keep those that checks find right."""
-    from distill.practice import practice_report
+    from distill.practice import practice_report, why_no_round
     from distill.practice import practise as practise_student
 
     declared_task(settings, task)
     ledger = open_ledger(settings)
     if not only_report:
-        who = _serving(ledger, task, student)
-        kept = practise_student(ledger, settings, os.environ, task, who, _dataset(ledger, task))
-        click.echo(
-            "no round: the reason is the report's last line" if kept is None else f"practice {kept.id}"
-        )
+        who, dataset = _serving(ledger, task, student), _dataset(ledger, task)
+        why_not = why_no_round(ledger, settings, task, who, dataset)
+        kept = None
+        if why_not is None:
+            kept = practise_student(ledger, settings, os.environ, task, who, dataset)
+            why_not = "it failed no training prompt that a check can tell a right answer to"
+        click.echo(f"no round: {why_not}" if kept is None else f"practice {kept.id}")
     click.echo("\n".join(practice_report(ledger, task)))
 
 
