@@ -9,12 +9,16 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
 from stepdown.cli.options import open_ledger, settings_option
 from stepdown.errors import LedgerError, SettingsError
 from stepdown.settings import Settings
+
+if TYPE_CHECKING:
+    from distill.serving.agent import Agent
 
 VLLM = ("-m", "vllm.entrypoints.openai.api_server")
 
@@ -104,9 +108,9 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _look(agent: object) -> None:
+def _look(agent: Agent) -> None:
     try:
-        agent.look()  # type: ignore[attr-defined]
+        agent.look()
     except LedgerError as error:
         click.echo(f"the ledger cannot be reached, what is served stays: {error}", err=True)
 

@@ -53,32 +53,33 @@ async def ask(pool: Pool, model: str = "small", *, stream: bool = False) -> int:
     return reply.status
 
 
-steps = st.lists(st.one_of(st.just("take"), st.integers(0, 30), st.integers(-3, -1)), max_size=80)
+deeds = st.sampled_from(["take", "take", "take", "give back", "give back", "avoid"])
+steps = st.lists(st.tuples(deeds, st.integers(0, 30)), min_size=10, max_size=60)
 
 
 @given(servers=st.integers(1, 4), steps=steps)
 def test_whatever_comes_and_goes_the_least_busy_server_that_is_not_avoided_is_next(
-    servers: int, steps: list[str | int]
+    servers: int, steps: list[tuple[str, int]]
 ) -> None:
-    """Take a place, give the n-th held one back, or avoid a server; all counted beside it."""
+    """Take a place, give one of the held ones back, or avoid a server; all counted beside it."""
     clock = Clock()
     balance = Balance(servers, clock)
     held: list[int] = []
     avoided: dict[int, float] = {}
-    for step in steps:
+    for deed, number in steps:
         clock.now += 1.0
-        if step == "take":
+        if deed == "take":
             busy = [held.count(i) for i in range(servers)]
             free = [i for i in range(servers) if avoided.get(i, 0.0) <= clock.now]
             taken = balance.take("small")
             assert taken is not None
             assert not free or (taken in free and busy[taken] == min(busy[i] for i in free))
             held.append(taken)
-        elif isinstance(step, int) and step >= 0 and held:
-            balance.give_back(held.pop(step % len(held)))
-        elif isinstance(step, int) and step < 0 and -step <= servers:
-            balance.avoid(-step - 1)
-            avoided[-step - 1] = clock.now + AVOIDED_S
+        elif deed == "avoid":
+            balance.avoid(number % servers)
+            avoided[number % servers] = clock.now + AVOIDED_S
+        elif held:
+            balance.give_back(held.pop(number % len(held)))
         assert balance.outstanding == tuple(held.count(i) for i in range(servers))
 
 
