@@ -167,11 +167,15 @@ def _calls(outcomes: Outcomes, student: str, requests: Sequence[str]) -> Calls:
 
 def _timed(ledger: Ledger, requests: Sequence[str], students: tuple[str, str | None]) -> Timed:
     """Latencies on prompts that both were asked within minutes of each other: under the same load."""
-    candidate, incumbent = (_times(ledger, set(requests), student) for student in students)
-    both = candidate.join(incumbent, how="inner", lsuffix="_candidate", rsuffix="_incumbent")
+    names = ("_candidate", "_incumbent")
+    candidate, incumbent = (
+        _times(ledger, set(requests), student).add_suffix(name)
+        for student, name in zip(students, names, strict=True)
+    )
+    both = candidate.join(incumbent, how="inner")
     if len(both):
         both = both[(both["at_candidate"] - both["at_incumbent"]).abs() <= BESIDE]
-    columns = (both[f"latency_ms_{who}"].to_numpy(dtype=np.float64) for who in ("candidate", "incumbent"))
+    columns = (both[f"latency_ms{who}"].to_numpy(dtype=np.float64) for who in names)
     return Timed(*columns)
 
 

@@ -29,7 +29,7 @@ def gate(settings: Settings, task: str, student: str | None, as_json: bool) -> N
     found = gates(open_ledger(settings), task, student or "")
     if not found:
         whom = f" to a student {student!r}" if student else ""
-        raise StepdownError(f"task {task!r} has no gate{whom} yet; `stepdown night --now` makes one")
+        raise StepdownError(f"task {task!r} has no gate yet{whom}; `stepdown night --now` makes one")
     verdict = read_gate(found[0])
     click.echo(json.dumps(as_values(verdict), indent=1) if as_json else render_gate(verdict))
     click.echo(f"gate {found[0].id}, {found[0].at:%Y-%m-%d %H:%M} UTC", err=as_json)
