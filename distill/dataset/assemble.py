@@ -17,12 +17,12 @@ from rapidfuzz.distance import Levenshtein
 from distill.dataset.answers import ORDER
 from distill.dataset.example import PARTS, TEST, TRAIN, VALIDATION, Example, Part, Source, chat_of, example_id
 from distill.dataset.mix import fill, mix, reservoir
-from distill.dataset.near import NEAR, folded
+from distill.dataset.near import folded
 from distill.dataset.personal import redact
 from distill.dataset.split import Asking, Groups, Past, group, parts_of
 from distill.dataset.target import Target, is_filed
 from distill.dataset.texts import origin_of_file
-from distill.dataset.tokens import TokenCounter
+from distill.dataset.tokens import REFUSED, TokenCounter
 from stepdown.errors import DatasetError
 from stepdown.settings import StudentSettings
 
@@ -35,8 +35,10 @@ NEAR_DUPLICATE = "a near duplicate of another example"
 SAME_PRACTICE = "an answer of practice that is the best known one"
 PERSONAL = "personal data"
 TOO_LONG = "longer than max_tokens"
+NO_TEMPLATE = "refused by the student's chat template"
 OVER_BUDGET = "over the token budget"
 OLDEST = datetime.min.replace(tzinfo=UTC)
+SAME = 0.9  # similarity by Levenshtein's distance from which on two messages ask the same
 COMPARED = 2_000  # last characters in which two messages are compared
 TRAINED_ONLY = frozenset((Source.PRACTICE, Source.GENERAL))
 
@@ -76,7 +78,7 @@ class Assembled:
         personal: Distinct values of personal data by kind, and the number of targets that showed some.
         hard: Training examples by the way in which they were hard.
         earlier: Training examples that an earlier dataset had.
-        longest: Tokens of the longest target before the cap, and of the shortest.
+        longest: Tokens of the longest target, whether or not it is in.
     """
 
     parts: dict[Part, list[Example]] = field(default_factory=lambda: {part: [] for part in PARTS})
@@ -88,7 +90,6 @@ class Assembled:
     hard: Counter[str] = field(default_factory=Counter)
     earlier: int = 0
     longest: int = 0
-    shortest: int = 0
 
 
 class _Placed(NamedTuple):
@@ -215,18 +216,15 @@ def _answer(target: Target) -> tuple[str, str]:
 
 
 def _same(one: Target, other: Target) -> bool:
-    """Whether near duplicates ask the same: a long past in common is not enough, nor are other rules."""
-    texts = [(one.prompt.system, other.prompt.system)]
-    if one.prompt.history or other.prompt.history:
-        texts.append((one.prompt.user, other.prompt.user))
-    return all(_alike(a, b) for a, b in texts)
+    """Whether near duplicates ask the same: words or a past in common are not enough, nor are other rules."""
+    return _alike(one.prompt.user, other.prompt.user) and _alike(one.prompt.system, other.prompt.system)
 
 
 def _alike(one: str, other: str) -> bool:
     if one == other:
         return True
     a, b = folded(one)[-COMPARED:], folded(other)[-COMPARED:]
-    return Levenshtein.normalized_similarity(a, b, score_cutoff=NEAR) >= NEAR
+    return Levenshtein.normalized_similarity(a, b, score_cutoff=SAME) >= SAME
 
 
 def _counted(placed: Sequence[_Placed], given: Given, done: Assembled) -> dict[Part, list[Example]]:
@@ -236,21 +234,30 @@ def _counted(placed: Sequence[_Placed], given: Given, done: Assembled) -> dict[P
         DatasetError: None is.
     """
     tokens = given.count([chat_of(one.target.messages, one.target.tools) for one in placed])
-    done.longest, done.shortest = max(tokens, default=0), min(tokens, default=0)
     found: dict[Part, list[Example]] = defaultdict(list)
     newest_first = sorted(zip(placed, tokens, strict=True), key=lambda pair: _newest(pair[0].target))
     for one, long in newest_first:
         if long > given.student.max_tokens:
-            done.dropped[TOO_LONG] += 1
+            done.dropped[NO_TEMPLATE if long >= REFUSED else TOO_LONG] += 1
         else:
             found[one.part].append(_example(one, long, given))
+    done.longest = max((long for long in tokens if long < REFUSED), default=0)
     if placed and not found:
-        raise DatasetError(
-            f"every one of {len(placed):,} examples is too long: they have {done.shortest:,} to "
-            f"{done.longest:,} tokens, and student.max_tokens is {given.student.max_tokens:,}; raise it to "
-            f"{done.shortest:,} or more, or shorten the prompts"
-        )
+        raise DatasetError(_all_too_long([long for long in tokens if long < REFUSED], len(tokens), given))
     return found
+
+
+def _all_too_long(tokens: Sequence[int], examples: int, given: Given) -> str:
+    if not tokens:
+        return (
+            f"the chat template of {given.student.base!r} refuses every one of {examples:,} examples; "
+            "set student.base to a checkpoint with a template that takes such conversations"
+        )
+    return (
+        f"every one of {examples:,} examples is too long: they have {min(tokens):,} to {max(tokens):,} "
+        f"tokens, and student.max_tokens is {given.student.max_tokens:,}; raise it to {min(tokens):,} or "
+        "more, or shorten the prompts"
+    )
 
 
 def _newest(target: Target) -> tuple[float, str]:

@@ -38,7 +38,7 @@ _RULES = {
     CARD: r"(?<![\d.,])[2-6]\d{3}(?:[ -]?\d{2,6}){2,4}(?![\d]|[.,]\d)",
     PHONE: r"(?<![\w+.])\+[1-9](?:[ ./-]?\(?\d\)?){7,14}(?!\w)"
     r"|(?<![\w+.-])(?:\(\d{2,5}\) ?\d{2,4}[ -]?\d{3,8}|\d{3}([.-])\d{3}\1\d{4}"
-    r"|0\d{1,4}[ /-]\d{2,4}(?:[ -]?\d{2,4}){1,3})(?![\w-])",
+    r"|0[1-9]\d{0,3}[ /-]\d{2,4}(?:[ -]?\d{2,4}){1,3})(?![\w-])",
 }
 _rules = {kind: re.compile(_RULES[kind]) for kind in KINDS}
 _PLACEHOLDER = re.compile(rf"\[(?:{'|'.join(KINDS)})_(\d+)\]")
@@ -195,7 +195,8 @@ def _is_card(value: str) -> bool:
 
 
 def _is_phone(value: str) -> bool:
-    return len(_digits(value)) >= LEAST_PHONE_DIGITS
+    digits = _digits(value)
+    return len(digits) >= LEAST_PHONE_DIGITS and len(set(digits)) > 1
 
 
 def _digits(value: str) -> str:

@@ -16,6 +16,7 @@ TokenCounter = Callable[[Sequence[Mapping[str, Any]]], list[int]]
 
 CHARACTERS_A_TOKEN = 4
 FRAME = 4  # tokens that a chat template puts around a message, about
+REFUSED = 2**31 - 1  # what a counter says of an example that the student's chat template refuses
 APPROXIMATE = f"approximate: {CHARACTERS_A_TOKEN} characters a token"
 EXACT = "the student's tokenizer"
 

@@ -26,6 +26,7 @@ from tests.records import a_call, a_decision, a_label, a_request
 START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 TASK = "default"
 STRONG, SMALL = "large-1", "tiny-1"
+NUMBERS = count()
 WORDS = (
     "river copper window garden silver market engine letter forest winter planet bridge butter castle "
     "doctor famous guitar hammer island jungle kitten ladder magnet needle orange pencil quartz rabbit "
@@ -34,12 +35,12 @@ WORDS = (
 
 
 def question(number: int, *, length: int = 12) -> str:
-    """A question that is like no other one."""
-    state = int(digest(f"question {number}".encode())[:15], 16)
-    words = []
-    for _ in range(length):
-        state, place = divmod(state * 48271 + 11, 1 << 60)[1], state % len(WORDS)
-        words.append(WORDS[place])
+    """A question that is like no other one: its words have syllables of their own."""
+    noise = digest(f"question {number}".encode()) * (length // 8 + 1)
+    words = [
+        WORDS[int(noise[8 * n : 8 * n + 3], 16) % len(WORDS)] + noise[8 * n + 3 : 8 * n + 7]
+        for n in range(length)
+    ]
     return f"Number {number}: {' '.join(words)}?"
 
 
@@ -88,7 +89,6 @@ class Traffic:
     """Writes requests one a minute, all in one transaction when the block is left."""
 
     ledger: Ledger
-    numbers: count[int] = field(default_factory=count)
     records: list[Record] = field(default_factory=list)
 
     def __enter__(self) -> Traffic:
@@ -100,7 +100,7 @@ class Traffic:
 
     def at(self) -> datetime:
         """A minute later than the time before."""
-        return START + timedelta(minutes=next(self.numbers))
+        return START + timedelta(minutes=next(NUMBERS))
 
     def ask(
         self,
@@ -114,7 +114,7 @@ class Traffic:
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         body = json.dumps({"model": "stepdown", "messages": messages, **(fields or {})}).encode()
         at = self.at()
-        name = str(changes.pop("id", f"r{at:%d%H%M}-{len(self.records)}"))
+        name = str(changes.pop("id", f"r{next(NUMBERS)}"))
         request = a_request(
             **{
                 "id": name,
@@ -141,7 +141,7 @@ class Traffic:
         """A call with its answer and, unless `good` is None, its label; returns the call's id."""
         body = Body.of(text if isinstance(text, bytes) else completion(text))
         at = self.at()
-        name = f"c-{request}-{len(self.records)}"
+        name = f"c{next(NUMBERS)}"
         values = {
             "id": name,
             "request": request,
