@@ -4,8 +4,9 @@ Invariant: an item is unjudged while one of its calls lacks a label of the judge
 ledger was asked, and by whom, changes nothing. Nothing here asks a model.
 
 A pair is a request that both models answered whole, for the client or in shadow; where a model answered
-twice, the later answer counts. A judge's share is drawn like the audit sample that people label, so that the
-one lies within the other and the judge's error can be measured on what people labelled.
+twice, the later answer counts, and where several small ones did, each makes a pair with strong. A judge's
+share is drawn like the audit sample that people label, so that the one lies within the other and the judge's
+error can be measured on what people labelled.
 """
 
 from __future__ import annotations
@@ -125,24 +126,34 @@ def first_unjudged(
 def _items(ledger: Ledger, sought: Sought, wanted: ColumnElement[bool]) -> Iterator[Item]:
     if sought.settings.share == 0:
         return
-    read, statement = (_pair, _pairs()) if sought.settings.kind == "pairwise" else (_answer, _answers())
+    pairwise = sought.settings.kind == "pairwise"
+    read, statement = (_pair, _pairs()) if pairwise else (_answer, _answers())
     statement = statement.where(_r.c.task == sought.task, wanted)
-    for row in _paged(ledger, statement):
+    for row in _paged(ledger, statement, (_strong, _small) if pairwise else (_strong,)):
         item = read(row)
         if position(item.request, 0, SAMPLE_SALT) < sought.settings.share:
             yield item
 
 
-def _paged(ledger: Ledger, statement: Select[Any]) -> Iterator[Row[Any]]:
-    at, name = _r.c.at, _strong.c.id
-    page: Sequence[Row[Any]] = ledger.rows(statement.order_by(at, name).limit(PAGE))
+def _paged(ledger: Ledger, statement: Select[Any], calls: Sequence[Any]) -> Iterator[Row[Any]]:
+    keys = [_r.c.at, *(call.c.id for call in calls)]
+    page: Sequence[Row[Any]] = ledger.rows(statement.order_by(*keys).limit(PAGE))
     while page:
         yield from page
         if len(page) < PAGE:
             return
         last = page[-1]
-        beyond = or_(at > last.at, and_(at == last.at, name > last.strong_id))
-        page = ledger.rows(statement.where(at >= last.at, beyond).order_by(at, name).limit(PAGE))
+        values = [last.at, *(last._mapping[f"{call.name}_id"] for call in calls)]
+        beyond = or_(
+            *(
+                and_(
+                    *(key == value for key, value in zip(keys[:i], values[:i], strict=True)),
+                    keys[i] > values[i],
+                )
+                for i in range(len(keys))
+            )
+        )
+        page = ledger.rows(statement.where(_r.c.at >= last.at, beyond).order_by(*keys).limit(PAGE))
 
 
 def _reference() -> ColumnElement[str | None]:
@@ -166,8 +177,10 @@ def _whole(call: Any) -> ColumnElement[bool]:
 
 
 def _last_of_its_tier(call: Any) -> ColumnElement[bool]:
+    """Whether a model answered no later; small's may be several: the student in service, one on trial."""
     after = or_(_later.c.at > call.c.at, and_(_later.c.at == call.c.at, _later.c.id > call.c.id))
-    same = and_(_later.c.request == call.c.request, _later.c.tier == call.c.tier)
+    same_model = or_(_later.c.tier == Tier.STRONG, _later.c.model == call.c.model)
+    same = and_(_later.c.request == call.c.request, _later.c.tier == call.c.tier, same_model)
     return ~select(_later.c.id).where(same, _whole(_later), after).correlate(call).exists()
 
 
