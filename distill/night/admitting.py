@@ -120,7 +120,7 @@ def fit(tonight: Tonight) -> Ending:
     """Fit a router on the student's own outcomes."""
     router = tonight.parts.fit(str(tonight.found(Stage.GATE)["student"]))
     coverage = router.summary["certificate"]["coverage"]
-    return done(f"router {router.id}, coverage {coverage:.1%}", router=router.id, coverage=coverage)
+    return done(f"router {router.id[:12]}, coverage {coverage:.1%}", router=router.id, coverage=coverage)
 
 
 def bound(tonight: Tonight) -> Ending:
@@ -153,7 +153,7 @@ def canary(tonight: Tonight) -> Ending:
     why_not = tonight.parts.begin_trial(student, str(tonight.found(Stage.FIT)["router"]), evidence)
     if why_not is not None:
         return stopped(why_not, student=student)
-    return done(f"student {student} is on trial, in the shadow first", student=student)
+    return done(f"student {student[:12]} is on trial, in the shadow first", student=student)
 
 
 def _was_begun(tonight: Tonight, student: str) -> bool:

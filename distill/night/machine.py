@@ -89,7 +89,7 @@ def next_step(events: Iterable[NightEvent]) -> Begin | End | None:
 def _step(events: Sequence[NightEvent], stage: Stage) -> Begin | End:
     obstacle = _obstacle(events, stage)
     if obstacle is not None:
-        return End(stage, Ending(Outcome.SKIPPED, f"{obstacle.stage} was {_word(obstacle)}"))
+        return End(stage, Ending(Outcome.SKIPPED, f"{obstacle.stage} {_word(obstacle)}"))
     tries = attempts(events, stage)
     if tries >= MOST_TRIES:
         reason = (
@@ -112,7 +112,10 @@ def _obstacle(events: Sequence[NightEvent], stage: Stage) -> NightEvent | None:
 
 
 def _word(ended: NightEvent) -> str:
-    return "not passed" if ended.stage == Stage.GATE and ended.outcome == Outcome.STOPPED else ended.outcome
+    if ended.outcome == Outcome.FAILED:
+        return "failed"
+    by_the_gate = ended.stage == Stage.GATE and ended.outcome == Outcome.STOPPED
+    return "was not passed" if by_the_gate else f"was {ended.outcome}"
 
 
 def ending_of(events: Iterable[NightEvent], stage: str) -> NightEvent | None:

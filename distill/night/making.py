@@ -57,7 +57,9 @@ def dataset(tonight: Tonight) -> Ending:
     """Build the dataset, if there is enough new and nothing is on trial."""
     on_trial = tonight.registry.deployed(tonight.night.task).candidate
     if on_trial is not None:
-        return skipped(f"student {on_trial} is on trial, and no second one is made until that is decided")
+        return skipped(
+            f"student {on_trial[:12]} is on trial, and no second one is made until that is decided"
+        )
     if (made := _made_before(tonight)) is not None:
         return done(_counted(made), dataset=made.id)
     new, wanted = tonight.parts.new_examples(), tonight.student.min_new
@@ -96,7 +98,7 @@ def train(tonight: Tonight) -> Ending:
     deadline = tonight.budget.rented(tonight.settings.trainer.usd_per_hour)
     with gpu.handed_over(tonight):
         student = tonight.parts.train(examples, deadline)
-    return done(f"student {student.id}", student=student.id)
+    return done(f"student {student.id[:12]}", student=student.id)
 
 
 def export(tonight: Tonight) -> Ending:

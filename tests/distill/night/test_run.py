@@ -87,7 +87,7 @@ def test_a_night_ends_with_a_student_on_trial(ledger: Ledger, scene: Scene, tmp_
     done = go(ledger, settings_for(tmp_path), scene)
     deployed = Registry(ledger).deployed(TASK)
     assert deployed.candidate is not None
-    assert done == f"night {NIGHT}: student {deployed.candidate} is on trial, in the shadow first"
+    assert done == f"night {NIGHT}: student {deployed.candidate[:12]} is on trial, in the shadow first"
     found = outcomes(ledger)
     assert found.pop(Stage.PRACTICE) == "skipped"
     assert set(found.values()) == {"done"}
