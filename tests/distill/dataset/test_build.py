@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -44,7 +45,7 @@ from tests.fakes import completion
 
 ON_BOTH_DATABASES = True
 MANY = 60
-ALL_TRAIN = {"test_share": 0.0, "validation_share": 0.0}
+ALL_TRAIN: dict[str, Any] = {"test_share": 0.0, "validation_share": 0.0}
 
 
 def fill(traffic: Traffic, number: int = MANY, *, first: int = 1000) -> None:
