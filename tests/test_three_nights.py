@@ -1,8 +1,8 @@
 """Three nights in a row while the traffic shifts.
 
 The first student goes live; the second is stopped by the gate; the third passes the gate, fails in its canary
-and is rolled back. All is real but the models and the training: the proxy, the ledger, labels, datasets, the gate, routers,
-the rollout, and what the servers are told.
+and is rolled back. All is real but the models and the training: the proxy, the ledger, labels, datasets, the
+gate, routers, the rollout, and what the servers are told.
 """
 
 from __future__ import annotations

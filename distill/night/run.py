@@ -159,7 +159,7 @@ class _Run:
 
     def _begin(self, step: Begin) -> bool:
         event = numbered(STARTED, step.attempt)
-        if not self.book.note(self.night.id, step.stage, event, found=self._marks()):
+        if not self.book.note(self.night.id, step.stage, event, found=self._marks(step.stage)):
             return False
         again = f", for the {step.attempt}. time" if step.attempt > 1 else ""
         self.say(f"{step.stage}: begins{again}")
@@ -173,15 +173,17 @@ class _Run:
         self.book.note(self.night.id, stage, ENDED, ending)
         self.say(f"{stage}: {ending.outcome}" + (f": {ending.reason}" if ending.reason else ""))
 
-    def _marks(self) -> dict[str, Any]:
+    def _marks(self, stage: Stage) -> dict[str, Any]:
         """What a stage that is begun again needs to know of its first beginning."""
         registry, task = Registry(self.ledger), self.night.task
-        newest, current = registry.newest(DATASET, task), registry.current(task)
-        return {
-            SPENT: self.book.cost(),
-            NEWEST_DATASET: newest.id if newest else None,
-            PROMOTIONS: current.sequence if current else 0,
-        }
+        marks: dict[str, Any] = {SPENT: self.book.cost()}
+        if stage is Stage.DATASET:
+            newest = registry.newest(DATASET, task)
+            marks[NEWEST_DATASET] = newest.id if newest else None
+        if stage is Stage.CANARY:
+            current = registry.current(task)
+            marks[PROMOTIONS] = current.sequence if current else 0
+        return marks
 
     def _tonight(self, step: Begin) -> Tonight:
         events = self.book.events(self.night.id)

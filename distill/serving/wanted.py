@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
@@ -101,12 +101,19 @@ def _made(ledger: Ledger, task: str) -> list[_Made]:
 
 
 def _of_tonight(ledger: Ledger, task: str, made: list[_Made]) -> list[_Made]:
-    """What was made since the first unfinished night of a task began."""
+    """What was made since the first unfinished night of a task began, or before and is taken up by one."""
     nights, events = schema.nights, schema.night_events
     over = select(events.c.night).where((events.c.stage == LAST_STAGE) & (events.c.event == ENDED))
-    unfinished = select(nights.c.at).where((nights.c.task == task) & nights.c.id.not_in(over))
-    begun = [row.at for row in ledger.rows(unfinished)]
-    return [one for one in made if begun and one.at >= min(begun)]
+    unfinished = select(nights.c.id, nights.c.at).where((nights.c.task == task) & nights.c.id.not_in(over))
+    begun = {row.id: row.at for row in ledger.rows(unfinished)}
+    found = select(events.c.found).where(events.c.night.in_(list(begun)) & (events.c.event == ENDED))
+    named = {student for row in ledger.rows(found) for student in _named_in(row.found)}
+    return [one for one in made if one.student in named or (begun and one.at >= min(begun.values()))]
+
+
+def _named_in(found: Mapping[str, Any]) -> list[str]:
+    """The students that a stage of a night found."""
+    return [*filter(None, [found.get("student")]), *(one["student"] for one in found.get("candidates", ()))]
 
 
 def _ends_of_nights(ledger: Ledger, task: str, made: list[_Made]) -> list[tuple[str, datetime]]:

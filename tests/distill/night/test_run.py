@@ -282,6 +282,15 @@ def test_a_training_that_fails_gives_the_gpu_back(
     ended_at(ledger, Stage.TRAIN, "failed")
 
 
+def test_a_night_that_is_interrupted_gives_the_gpu_back_before_it_goes(
+    ledger: Ledger, scene: Scene, tmp_path: Path
+) -> None:
+    scene.raises["train"] = LedgerError("the database is away")
+    with pytest.raises(LedgerError):
+        go(ledger, settings_for(tmp_path, sleeps=True), scene)
+    assert not scene.asleep
+
+
 def test_who_does_not_wake_is_woken_by_a_later_look(ledger: Ledger, scene: Scene, tmp_path: Path) -> None:
     settings = settings_for(tmp_path, sleeps=True)
     scene.raises["wake small"] = ServingError("it does not answer")

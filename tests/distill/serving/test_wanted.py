@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from distill.serving import wanted as wanting
 from distill.serving.wanted import wanted_of
 from stepdown.ids import now
 from stepdown.ledger import Ledger
-from stepdown.records import Mode
+from stepdown.records import Mode, NightEvent
 from stepdown.settings import Settings
 from stepdown.students import served_name
 from tests.distill.serving.students import TASK, a_night, a_student, end, promote, settings_of
@@ -51,6 +52,20 @@ def test_what_a_night_made_is_wanted_until_it_ends(ledger: Ledger, settings: Set
     assert wanted.tonight == ()
     assert wanted.left[served_name(made[0].id)] == ended
     assert served_name(before.id) in wanted.left
+
+
+def test_what_a_night_takes_up_from_the_one_before_is_wanted_too(ledger: Ledger, settings: Settings) -> None:
+    trained, exported = a_student(ledger, settings, "trained"), a_student(ledger, settings, "exported")
+    night = a_night(ledger, now())
+    assert wanted_of(ledger, settings, "small").tonight == ()
+    found: dict[str, dict[str, Any]] = {
+        "train": {"student": trained.id},
+        "export": {"candidates": [{"student": exported.id}]},
+    }
+    for stage, what in found.items():
+        ended = NightEvent(night=night.id, stage=stage, event="ended", at=now(), outcome="done", found=what)
+        ledger.append([ended])
+    assert set(wanted_of(ledger, settings, "small").tonight) == {trained.id, exported.id}
 
 
 def test_of_a_night_that_made_many_the_newest_are_wanted(
