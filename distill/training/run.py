@@ -23,6 +23,7 @@ from distill.training.files import CHECKPOINTS, PARTIAL, PLACE, PLAN, PROGRESS, 
 from distill.training.plan import Plan, steps
 
 KEPT = 3  # checkpoints: the best, the last, and the one before in case the last is torn
+ROOM_BYTES = 64 << 20
 WARMUP_SHARE = 0.03
 CURVE_POINTS = 10  # between two checkpoints
 
@@ -59,12 +60,23 @@ def is_disk_full(error: BaseException, folder: Path) -> bool:
         words = str(chain).lower()
         if full or "no space left" in words or "os error 28" in words or "file too large" in words:
             return True
-        if (
-            "pytorchstreamwriter failed" in words or "enforce fail" in words
-        ):  # torch's words for a short write
-            return shutil.disk_usage(folder).free < 64 << 20
+        if "pytorchstreamwriter" in words or "inline_container" in words:  # torch's words for a short write
+            return not _has_room(folder)
         chain = chain.__cause__ or chain.__context__
     return False
+
+
+def _has_room(folder: Path) -> bool:
+    """Whether a file can be written: what was written in part has taken what was left."""
+    probe = folder / "room"
+    try:
+        with probe.open("wb") as opened:
+            os.posix_fallocate(opened.fileno(), 0, ROOM_BYTES)
+        return True
+    except OSError:
+        return False
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 class Run:
