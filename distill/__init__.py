@@ -1,1 +1,1 @@
-"""The room of distillation: datasets, training, export and the promotion gate. Nothing lives here yet."""
+"""The room of distillation: dataset, training, export, serving, gate, rollout, and the night of them all."""

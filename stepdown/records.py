@@ -217,7 +217,7 @@ class CachedAnswer:
     Attributes:
         key: Hash of the model's identity, the request's body and the number of the sample.
         task: On whose bill it is.
-        purpose: `eval`, `trial` or `judge`.
+        purpose: `eval`, `trial`, `judge` or `practice`.
         body: Digest of the answer's body.
     """
 
@@ -240,7 +240,8 @@ class Artifact:
     """Something made from the ledger, named by the hash of its content.
 
     Attributes:
-        kind: `router`, `report`, `slices`, `eval`, `audit` (of a judge), `dataset`, `student` or `gate`.
+        kind: `router`, `report`, `slices`, `eval`, `audit` (of a judge), `dataset`, `student`,
+            `practice`, `gate` or `night`.
         parents: Ids or hashes of what it was made from.
         settings: The settings that shaped it, code version included.
         summary: What a reader needs to judge it: counts, estimates with n and interval.
@@ -333,7 +334,8 @@ class NightEvent:
     """Something that happened in a night; the key is (night, stage, event), so a stage ends once.
 
     Attributes:
-        event: `started`, `ended`, or `started 2`, … where it was taken up again.
+        event: `started`, `ended`, or `started 2`, … where it was taken up again; `asleep 1`, `awake 1`, …
+            where servers were put to sleep for it.
         outcome: Of an end: `done`, `skipped`, `stopped` or `failed`; else empty.
         reason: In words, for the reader.
         found: What later stages and the report need, as JSON values.

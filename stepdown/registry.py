@@ -6,8 +6,8 @@ know how an artifact is made or what is in it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from sqlalchemy import Row, func, select
@@ -17,7 +17,6 @@ from stepdown.ids import digest, now
 from stepdown.ledger import Ledger, schema
 from stepdown.records import Artifact, Deployed, Mode, Promotion
 
-ROLLBACK_OF = "rollback_of"
 ANY: Any = object()
 
 
@@ -29,48 +28,6 @@ def _promotion(row: Row[Any]) -> Promotion:
         raise LedgerError(
             f"promotion {fields['sequence']} of task {fields['task']!r} is corrupt: {error}"
         ) from error
-
-
-def not_taken_back(history: Sequence[Promotion]) -> list[Promotion]:
-    """Of a task's promotions, oldest first, those that no later rollback took back, without the rollbacks."""
-    standing: list[Promotion] = []
-    for promotion in history:
-        if ROLLBACK_OF in promotion.evidence:
-            gone = _sequences(promotion.evidence[ROLLBACK_OF])
-            standing = [p for p in standing if p.sequence not in gone]
-        else:
-            standing.append(promotion)
-    return standing
-
-
-def _sequences(named: int | Sequence[int]) -> frozenset[int]:
-    return frozenset([named] if isinstance(named, int) else named)
-
-
-class Rollback(NamedTuple):
-    """What a rollback puts in force, and the promotions that it takes back, oldest first."""
-
-    to: Deployed
-    takes_back: tuple[int, ...]
-
-
-def rollback_of(history: Sequence[Promotion]) -> Rollback | None:
-    """What a rollback of a task does; None where nothing is left to take back.
-
-    A candidate under trial is dropped, with all its steps; else the last promotion is taken back, and with
-    a student that went live all the steps by which it did. Before the first promotion is mode strong.
-    """
-    standing = not_taken_back(history)
-    if not standing:
-        return None
-    last = standing.pop()
-    takes_back = [last.sequence]
-    while standing and standing[-1].candidate is not None:
-        takes_back.append(standing.pop().sequence)
-    to = standing[-1].deployed if standing else Deployed()
-    if last.candidate is not None:
-        to = last.deployed.settled
-    return Rollback(to, tuple(reversed(takes_back)))
 
 
 def artifact_id(

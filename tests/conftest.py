@@ -74,7 +74,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def trainer_python() -> str:
-    """A Python that has torch, TRL, PEFT and vLLM; without one a test is skipped, and says what would run it."""
+    """A Python that has torch, TRL, PEFT and vLLM; without one a test is skipped, and says so."""
     named = os.environ.get(TRAINER) or (str(INSTALLED) if INSTALLED.exists() else None)
     if named is None:
         pytest.skip(

@@ -72,8 +72,8 @@ def night_settings(home: Path, strong: FakeModel, small_url: str, base: Path, py
         },
     }
     student = {
-        **{"base": str(base), "rank": 16, "alpha": 32, "learning_rate": 5e-3, "epochs": 20.0, "batch": 16},
-        **{"checkpoint_steps": 40, "max_tokens": 128, "test_share": 0.4, "validation_share": 0.1},
+        **{"base": str(base), "rank": 16, "alpha": 32, "learning_rate": 5e-3, "epochs": 8.0, "batch": 16},
+        **{"checkpoint_steps": 25, "max_tokens": 128, "test_share": 0.4, "validation_share": 0.1},
         **{"min_new": 50, "fresh": 150, "margin": 0.1, "latency_ratio": 20.0, "horizon_days": 3650.0},
         **{"shadow_calls": 20, "canary_shares": [0.5, 0.9], "canary_margin": 0.3, "error_rate": 0.2},
     }

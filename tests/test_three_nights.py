@@ -32,7 +32,8 @@ from evals.refit import refit
 from stepdown.ids import now
 from stepdown.ledger import Ledger, schema
 from stepdown.records import Artifact, Deployed, Mode, NightEvent, Promotion
-from stepdown.registry import ROLLBACK_OF, Registry
+from stepdown.registry import Registry
+from stepdown.rollback import ROLLBACK_OF
 from stepdown.settings import ProxySettings, Settings, StudentSettings, TaskSettings
 from stepdown.students import STUDENT, Manifest, files_of, served_name
 from tests.distill.serving.students import weights

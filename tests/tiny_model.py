@@ -17,6 +17,7 @@ from pathlib import Path
 VOCABULARY = 512
 HIDDEN, LAYERS, HEADS = 128, 2, 4  # heads of 32, the smallest that vLLM's kernels take
 LONGEST = 2048
+HEAD_SCALE = 6.0
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 
 CHATML = (
@@ -65,7 +66,10 @@ def make_tiny_model(folder: Path, texts: list[str], *, template: str | None = CH
         eos_token_id=tokenizer.convert_tokens_to_ids(END),
         pad_token_id=tokenizer.convert_tokens_to_ids(PAD),
     )
-    model = Qwen2ForCausalLM(config).to(torch.bfloat16)
+    model = Qwen2ForCausalLM(config)
+    with torch.no_grad():  # an adapter leaves the head as it is, which must be able to be sure of a word
+        model.lm_head.weight.mul_(HEAD_SCALE)
+    model = model.to(torch.bfloat16)
     model.generation_config = GenerationConfig(
         eos_token_id=config.eos_token_id, pad_token_id=config.pad_token_id, do_sample=False
     )

@@ -102,7 +102,7 @@ def schedule(settings: Settings) -> dict[str, dict[str, Any]]:
 
 def _of_students(settings: Settings) -> list[Hint]:
     night, hints = settings.night, []
-    if any(model.serving == "adapters" for model in settings.models.values()):
+    if any(model.serving == "adapters" or model.sleeps for model in settings.models.values()):
         hints += [Hint(RECONCILE, night.reconcile_every_s, STUDENTS)]
     for name, task in settings.tasks.items():
         if task.student is not None:

@@ -157,12 +157,18 @@ def _register_evaluation(
 def _register_distillation(
     app: Celery, settings: Settings, ledger: LedgerPerProcess, environ: Mapping[str, str]
 ) -> None:
+    said: set[str] = set()
+
     @app.task(name=RECONCILE, shared=False)
     def reconcile() -> None:
         from distill.serving.reconcile import reconcile
 
-        for line in reconcile(ledger(), settings, environ):
-            log.info("%s", line)
+        lines = reconcile(ledger(), settings, environ)
+        for line in lines:
+            if line not in said:  # what stays wrong is said once
+                log.info("%s", line)
+        said.clear()
+        said.update(lines)
 
     @app.task(name=ROLLOUT, shared=False)
     def rollout(task: str) -> None:

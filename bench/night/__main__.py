@@ -20,7 +20,10 @@ from bench.night.compare import compare
 from bench.night.fill import fill, of_kinds
 from bench.night.server import free_port, vllm
 from bench.night.text import compared_lines
+from distill.evaluation import newest_gate, read_gate, render_gate
 from distill.night.run import look, start_now
+from distill.night.status import status
+from distill.night.text import render_status
 from evals.labelling import label_all
 from evals.refit import refit
 from evals.replay.recording import load_recording
@@ -59,7 +62,7 @@ def main(base: Path, python: Path, recording: Path, home: Path, limit: int | Non
     _to_shadow(ledger, settings)
     with vllm(python.absolute(), base.absolute(), home / "vllm.log", port=port):
         night = start_now(ledger, settings, DEFAULT_TASK, "bench")
-        look(ledger, settings, os.environ, DEFAULT_TASK)
+        look(ledger, settings, os.environ, DEFAULT_TASK, say=click.echo)
     lines = [*_head(len(pairs), base), *_told(ledger, settings, night.id), ""]
     lines.append(
         f"The whole took {(time.monotonic() - started) / 60:.0f} minutes on {os.cpu_count()} CPU cores."
@@ -91,14 +94,16 @@ def _head(prompts: int, base: Path) -> Iterator[str]:
     yield f"NIGHT with real models: {prompts:,} prompts of recorded traffic, taken as those of one day"
     yield f"  strong is Qwen2.5-Coder-1.5B-Instruct, recorded; small is the checkpoint {base.name}, on vLLM"
     yield f"  left out: {', '.join(LEFT_OUT)}, whose long answers would take most of the time on a CPU"
-    yield "  prices are assumed; latency is not compared, because recorded answers have none"
+    yield "  prices are assumed, and so is the rent of what trains"
 
 
 def _told(ledger: Ledger, settings: Settings, night: str) -> Iterator[str]:
-    from distill.night.report import render_night
-
     yield ""
-    yield render_night(ledger, night).rstrip()
+    yield render_status(status(ledger, settings, DEFAULT_TASK)).rstrip()
+    gate = newest_gate(ledger, DEFAULT_TASK)
+    if gate is not None:
+        yield ""
+        yield render_gate(read_gate(gate)).rstrip()
     student = Registry(ledger).newest("student", DEFAULT_TASK)
     if student is not None:
         task = settings.tasks[DEFAULT_TASK]

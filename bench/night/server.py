@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stepdown.errors import ServingError
+from stepdown.watchdog import Watchdog
 
 PATIENCE_S = 300.0
 LAST_LINES = 20
@@ -56,15 +57,17 @@ def vllm(
         ServingError: It ended, or did not answer in time; with the last lines of its log.
     """
     argv = command(python, base, port, rank=rank, max_tokens=max_tokens)
-    with log.open("ab") as output:
+    with log.open("ab") as output, Watchdog() as guard:
         server = subprocess.Popen(
             argv, stdout=output, stderr=output, env=_environment(), start_new_session=True
         )
-    try:
-        _wait(server, port, log)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        _end(server)
+        guard.watch(server.pid)
+        try:
+            _wait(server, port, log)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            _end(server)
+            guard.forget(server.pid)
 
 
 def _environment() -> Mapping[str, str]:

@@ -22,7 +22,7 @@ from distill.verdict import Verdict, from_values
 from evals.metrics.intervals import Estimate
 from stepdown.ledger import Ledger, schema
 from stepdown.records import Promotion
-from stepdown.registry import ROLLBACK_OF
+from stepdown.rollback import ROLLBACK_OF
 
 GATE, DATASET = "gate", "dataset"
 

@@ -14,7 +14,8 @@ from distill.rollout.trial import rollback_from_service, trial_of, was_rolled_ba
 from stepdown.errors import StepdownError
 from stepdown.ledger import Ledger
 from stepdown.records import Artifact, Deployed, Mode, Promotion
-from stepdown.registry import ROLLBACK_OF, Registry, rollback_of
+from stepdown.registry import Registry
+from stepdown.rollback import ROLLBACK_OF, rollback_of
 from stepdown.settings import Settings
 from stepdown.students import STUDENT
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 
 from stepdown.records import Promotion
-from stepdown.registry import ROLLBACK_OF, Rollback, rollback_of
+from stepdown.rollback import ROLLBACK_OF, Rollback, rollback_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from sqlalchemy import select
 
 from stepdown.ledger import Ledger, schema
 from stepdown.records import Mode, Promotion
-from stepdown.registry import Registry, rollback_of
+from stepdown.registry import Registry
+from stepdown.rollback import rollback_of
 from stepdown.settings import Settings
 from stepdown.students import STUDENT, served_name
 

@@ -18,7 +18,7 @@ from distill.dataset.example import copies
 from distill.dataset.kept import read_dataset
 from distill.training import child
 from distill.training.files import PARTS
-from distill.training.plan import Plan, micro_batch
+from distill.training.plan import ALL_LINEAR, Plan, micro_batch
 from stepdown import __version__
 from stepdown.errors import SettingsError, TrainingError
 from stepdown.ledger import Ledger
@@ -139,6 +139,7 @@ def prepare(ledger: Ledger, settings: Settings, task: str, dataset: Artifact) ->
         checkpoint_steps=declared.checkpoint_steps,
         patience=declared.patience,
         max_tokens=declared.max_tokens,
+        targets=declared.targets or ALL_LINEAR,
         seed=declared.seed,
         code=__version__,
     )

@@ -79,6 +79,15 @@ def _has_room(folder: Path) -> bool:
         probe.unlink(missing_ok=True)
 
 
+def computes_in_bfloat16() -> bool:
+    """Whether the device multiplies numbers of that type itself: every newer GPU, and some CPUs."""
+    import torch
+
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 class Run:
     """One stretch of a run, from its last checkpoint to its end or to the order to stop.
 
@@ -101,6 +110,7 @@ class Run:
 
         set_seed(self._plan.seed)
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.set_flush_denormal(True)  # a loss near 0 makes them, and they make a CPU slow
         tokenizer = AutoTokenizer.from_pretrained(self._place["base"])
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
         parts = {part: self._encoded(Chat(tokenizer), part) for part in ("train", "validation")}
@@ -165,7 +175,8 @@ class Run:
         import torch
         from transformers import AutoModelForCausalLM
 
-        half = torch.cuda.is_available() and self._plan.method == "lora"
+        # What is frozen may be in bfloat16; what is learnt is kept in float32 by PEFT.
+        half = computes_in_bfloat16() and self._plan.method == "lora"
         dtype = torch.bfloat16 if half else torch.float32
         return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
 
@@ -200,7 +211,7 @@ class Run:
             "gradient_accumulation_steps": plan.accumulation,
             "max_length": None,  # what is too long was left out
             "packing": False,
-            "bf16": on_gpu,
+            "bf16": computes_in_bfloat16(),
             "use_cpu": not on_gpu,
             "gradient_checkpointing": on_gpu and plan.objective == "sft",
             "save_strategy": "steps",

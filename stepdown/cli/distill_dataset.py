@@ -24,9 +24,7 @@ OUT = click.Path(dir_okay=False, path_type=Path)
 @click.command()
 @settings_option
 @click.argument("task")
-@click.option(
-    "--import", "source", type=IN, help="Build it from this fine-tuning JSONL, not the ledger."
-)
+@click.option("--import", "source", type=IN, help="Build it from this fine-tuning JSONL, not the ledger.")
 @click.option("--id", "name", help="Show or export this dataset, as it is kept, and build none.")
 @click.option("--export", "target", type=OUT, help="Write a part of it to this file, as fine-tuning JSONL.")
 @click.option(

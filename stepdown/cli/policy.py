@@ -16,7 +16,8 @@ from stepdown.heartbeat import worker_beat
 from stepdown.ids import now
 from stepdown.ledger import Ledger, schema
 from stepdown.records import Artifact, Deployed, Mode, Promotion
-from stepdown.registry import ROLLBACK_OF, Registry, rollback_of
+from stepdown.registry import Registry
+from stepdown.rollback import ROLLBACK_OF, rollback_of
 from stepdown.settings import DEFAULT_TASK, Settings
 
 

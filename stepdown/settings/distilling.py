@@ -34,6 +34,10 @@ class StudentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         str | None, _doc("Checkpoint of the teacher, for gkd; it must have the student's tokenizer.")
     ] = None
     rank: Annotated[int, Meta(ge=1, le=512), _doc("Rank of the adapter.")] = 16
+    targets: Annotated[
+        tuple[str, ...],
+        _doc("Layers that the adapter changes, by the end of their names; none is all."),
+    ] = ()
     alpha: Annotated[int, Meta(ge=1), _doc("Scale of the adapter; it counts as alpha / rank.")] = 32
     epochs: Annotated[float, Meta(gt=0), _doc("Times that every example is seen, at most.")] = 2.0
     learning_rate: Annotated[float, Meta(gt=0), _doc("Highest learning rate.")] = 2e-4
@@ -49,7 +53,8 @@ class StudentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     validation_share: Annotated[Share, _doc("Share of the examples that decide when to stop.")] = 0.1
     test_share: Annotated[Share, _doc("Share of the examples that nothing is decided by.")] = 0.1
     replay_share: Annotated[
-        Share, _doc("Share of the training examples that come from earlier datasets and the general set.")
+        Share,
+        _doc("Least share of the training examples, as far as there are any, that are old or general."),
     ] = 0.2
     general: Annotated[
         str | None, _doc("File of general examples (OpenAI's fine-tuning JSONL) that are mixed in.")
@@ -72,7 +77,7 @@ class StudentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     practice_rounds: Annotated[
         int,
         Meta(ge=0, le=10),
-        _doc("Rounds of self-practice in a night; one without a gain is the last."),
+        _doc("Rounds of self-practice, one a night, with one base and its checks; see `distill.practice`."),
     ] = 0
     practice_samples: Annotated[
         int, Meta(ge=1, le=64), _doc("Answers that the student samples to each prompt that it failed.")
@@ -106,7 +111,9 @@ class StudentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         float, Meta(gt=0, lt=1), _doc("Loss of quality in the canary that its test must rule out.")
     ] = 0.05
     canary_days: Annotated[
-        float, Meta(gt=0), _doc("Days after which a candidate that is still undecided is rolled back.")
+        float,
+        Meta(gt=0),
+        _doc("Days of trial after which an undecided candidate is rolled back."),
     ] = 7.0
     error_rate: Annotated[
         float,
@@ -115,7 +122,11 @@ class StudentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = 0.05
     stage_minutes: Annotated[
         dict[str, Annotated[float, Meta(gt=0)]],
-        _doc("Longest time of a stage of the night by its name; `all` is for those not named."),
+        _doc(
+            "Longest time of a stage of the night by its name; `all` is for those not named. Unset: "
+            "train 240, evaluate 120, relabel 90, label, export and practice 60, slices, dataset, gate and "
+            "fit 30, the others 10."
+        ),
     ] = {}
     stage_usd: Annotated[
         dict[str, Dollars],
@@ -166,4 +177,6 @@ class TrainerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Annotated[float, Meta(gt=0)] | None,
         _doc("Speed of training, for estimates; none takes the last one's."),
     ] = None
-    usd_per_hour: Annotated[Dollars, _doc("Rent of the hardware that trains, while it does.")] = 0.0
+    usd_per_hour: Annotated[
+        Dollars, _doc("Rent of the hardware that trains, while it does; on each student's bill.")
+    ] = 0.0

@@ -276,5 +276,5 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def distils(self) -> bool:
         """Whether there is anything for the workers of students to do."""
-        served = any(model.serving != "as_is" for model in self.models.values())
+        served = any(model.serving != "as_is" or model.sleeps for model in self.models.values())
         return served or any(task.student is not None for task in self.tasks.values())

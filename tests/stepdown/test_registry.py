@@ -9,7 +9,8 @@ from stepdown.errors import ArtifactError, LedgerError
 from stepdown.ids import now
 from stepdown.ledger import Ledger, schema
 from stepdown.records import Deployed, Mode, Promotion
-from stepdown.registry import ROLLBACK_OF, Registry, rollback_of
+from stepdown.registry import Registry
+from stepdown.rollback import ROLLBACK_OF, rollback_of
 
 ON_BOTH_DATABASES = True
 

@@ -13,7 +13,8 @@ from distill.rollout.look import look
 from distill.rollout.progress import progress
 from stepdown.ledger import Ledger
 from stepdown.records import Arm, Deployed, Mode, Promotion
-from stepdown.registry import ROLLBACK_OF, Registry, rollback_of
+from stepdown.registry import Registry
+from stepdown.rollback import ROLLBACK_OF, rollback_of
 from stepdown.settings import Settings
 from stepdown.students import served_name
 from tests.distill.rollout.traffic import (

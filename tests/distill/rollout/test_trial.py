@@ -8,7 +8,7 @@ from typing import Any
 
 from distill.rollout.trial import rollback_from_service, service_of, trial_of, was_rolled_back
 from stepdown.records import Deployed, Mode, Promotion
-from stepdown.registry import ROLLBACK_OF
+from stepdown.rollback import ROLLBACK_OF
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
