@@ -47,7 +47,8 @@ def mix(
 
     Where there is room for all, all of the task's own examples are taken. Where there is not, `share` of
     the budget is kept for the old ones, drawn evenly from all their slices, and the new ones are taken in
-    their order. The general set makes up half of `share` of the examples, or all of it where nothing is old.
+    their order. The general set makes up half of `share` of the examples, and what the old ones are too few
+    for of the other half.
 
     Args:
         new: In the order in which they are wanted.
@@ -57,16 +58,22 @@ def mix(
         budget: Tokens, at most.
         seed: Of the draw.
     """
-    of_general = min(share / 2 if old else share, MOST_GENERAL) if general else 0.0
-    for_general = min(of_general * budget, cost(general))
-    for_old = min(max(share - of_general, 0.0) * budget, cost(old))
+    wanted = min(max(share / 2 * budget, share * budget - cost(old)), MOST_GENERAL * budget)
+    for_general = min(wanted, cost(general))
+    for_old = min(share * budget - for_general, cost(old))
     new_taken = fill(new, budget - for_general - for_old)
     old_taken = fill(reservoir(old, seed), budget - for_general - cost(new_taken))
     own = len(new_taken) + len(old_taken)
-    wanted = round(own * of_general / (1 - of_general))
+    beside = _general_beside(len(new_taken), len(old_taken), share)
     left = budget - cost(new_taken) - cost(old_taken)
-    general_taken = fill(reservoir(general, seed)[:wanted], left)
+    general_taken = fill(reservoir(general, seed)[:beside], left)
     return Mix(new_taken, old_taken, general_taken, len(new) + len(old) - own)
+
+
+def _general_beside(new: int, old: int, share: float) -> int:
+    """How many general examples make up half of `share`, or, where few are old, all that those lack."""
+    own, half, most = new + old, share / 2, min(share, MOST_GENERAL)
+    return max(round(own * half / (1 - half)), round((most * own - old) / (1 - most)))
 
 
 def fill(examples: Iterable[Example], budget: float) -> list[Example]:

@@ -57,6 +57,33 @@ def test_the_general_set_is_a_share_of_the_examples_and_no_more() -> None:
     assert len(only.general) == 190, "a share of one does not ask for endlessly many"
 
 
+def test_where_few_are_old_the_general_set_makes_up_the_share() -> None:
+    mixed = mix(many("n", 800), many("o", 10), many("g", 5000), share=0.2, budget=10**6, seed=0)
+    replayed = len(mixed.old) + len(mixed.general)
+    assert (len(mixed.new), len(mixed.old)) == (800, 10)
+    assert replayed == 200
+    tight = mix(many("n", 800), many("o", 10), many("g", 5000), share=0.5, budget=1_000, seed=0)
+    assert (len(tight.new), len(tight.old), len(tight.general)) == (50, 10, 40)
+
+
+@given(
+    st.integers(0, 40),
+    st.integers(0, 40),
+    st.integers(0, 40),
+    st.floats(0, 0.9),
+    st.sampled_from([300, 10**6]),
+)
+def test_of_what_there_is_the_share_is_kept(
+    new: int, old: int, general: int, share: float, budget: int
+) -> None:
+    given_ = [many(name, n) for name, n in (("n", new), ("o", old), ("g", general))]
+    mixed = mix(*given_, share=share, budget=budget, seed=0)
+    replayed = len(mixed.old) + len(mixed.general)
+    every = replayed + len(mixed.new)
+    all_are_in = replayed == old + general
+    assert all_are_in or replayed >= share * every - 2, "but for rounding"
+
+
 def test_the_reservoir_is_even_in_slices_and_stays_when_more_comes() -> None:
     old = many("a", 100, kind="a") + many("b", 10, kind="b") + many("c", 3, kind="c")
     first = reservoir(old, 0)
