@@ -19,7 +19,7 @@ from distill.dataset.example import PARTS, TEST, TRAIN, VALIDATION, Example, Par
 from distill.dataset.mix import fill, mix, reservoir
 from distill.dataset.near import folded
 from distill.dataset.personal import redact
-from distill.dataset.split import Asking, Groups, Past, group, parts_of
+from distill.dataset.split import Asking, Groups, Past, asking_text, group, parts_of
 from distill.dataset.target import Target, is_filed
 from distill.dataset.texts import origin_of_file
 from distill.dataset.tokens import REFUSED, TokenCounter
@@ -50,6 +50,7 @@ class Given:
     Attributes:
         targets: One for each prompt, and beside those the answers of practice and the general set.
         suites: The cases of all suites.
+        held_out: Prompts that were held out and have no target now: what is like them is held out too.
         conversations: Prompt hash and conversation of all requests that name one.
         order: When each prompt came first, as a rank.
         past: What earlier datasets made of prompts.
@@ -59,6 +60,7 @@ class Given:
 
     targets: Sequence[Target]
     suites: Sequence[Asking]
+    held_out: Sequence[Asking]
     conversations: Sequence[tuple[str, Hashable]]
     order: Mapping[str, int]
     past: Mapping[str, Past]
@@ -107,7 +109,7 @@ def assemble(given: Given) -> Assembled:
     done = Assembled()
     targets = list(_without_personal(given, done))
     asked = [Asking(t.prompt_hash, t.messages[:-1], t.prompt) for t in targets]
-    groups = group([*asked, *given.suites], given.conversations, given.order)
+    groups = group([*asked, *given.held_out, *given.suites], given.conversations, given.order)
     targets = list(_out_of_suites(targets, groups, given, done))
     placed = _placed(targets, groups, given, done)
     placed = list(_distinct(placed, groups, done))
@@ -152,7 +154,7 @@ def _out_of_suites(
 
 
 def _placed(targets: Sequence[Target], groups: Groups, given: Given, done: Assembled) -> list[_Placed]:
-    """Each target on its side; what is of the general set alone is on none but training's."""
+    """Each target on its side; a group that is of the general set alone is on none but training's."""
     student = given.student
     parts = parts_of(
         groups.of,
@@ -163,7 +165,7 @@ def _placed(targets: Sequence[Target], groups: Groups, given: Given, done: Assem
     )
     own = {t.prompt_hash: groups.of[t.prompt_hash] for t in targets if t.source != Source.GENERAL}
     done.placed = {prompt: parts[name] for prompt, name in own.items()}
-    shared = set(own.values())
+    shared = {*own.values(), *(groups.of[prompt] for prompt in given.past if prompt in groups.of)}
     found = []
     for target in targets:
         name = groups.of[target.prompt_hash]
@@ -185,6 +187,7 @@ def _misplaced(target: Target, part: Part, past: Past | None) -> str | None:
 
 def _distinct(placed: Sequence[_Placed], groups: Groups, done: Assembled) -> Iterable[_Placed]:
     """Of near duplicates the best known; answers of practice beside, where they say something else."""
+    near = _Near(placed, groups)
     kept: dict[str, Target] = {}
     for one in sorted(placed, key=lambda one: _preference(one.target)):
         target = one.target
@@ -196,12 +199,34 @@ def _distinct(placed: Sequence[_Placed], groups: Groups, done: Assembled) -> Ite
             else:
                 done.dropped[SAME_PRACTICE if practice else NEAR_DUPLICATE] += 1
             continue
-        near = groups.alike.get(target.prompt_hash, frozenset())
-        if any(_same(target, kept[other]) for other in sorted(near) if other in kept):
+        if any(_same(target, kept[other]) for other in near.of(target.prompt_hash) if other in kept):
             done.dropped[NEAR_DUPLICATE] += 1
             continue
         kept[target.prompt_hash] = target
         yield one
+
+
+class _Near:
+    """The near duplicates of a prompt.
+
+    Of prompts that ask in the same words each is linked with the next one only, and the first of them with
+    what is like them all. Whichever of them is kept, the others are near duplicates of it.
+    """
+
+    def __init__(self, placed: Sequence[_Placed], groups: Groups) -> None:
+        self._alike = groups.alike
+        self._words = {one.target.prompt_hash: folded(asking_text(one.target.prompt)) for one in placed}
+        self._asking: dict[str, list[str]] = defaultdict(list)
+        for prompt in sorted(self._words):
+            if prompt in groups.alike:  # what is linked with nothing may be a form that thousands share
+                self._asking[self._words[prompt]].append(prompt)
+
+    def of(self, prompt: str) -> list[str]:
+        """They, in an order that is always the same."""
+        same = self._asking.get(self._words[prompt], [prompt])
+        near = {other for one in same for other in self._alike.get(one, ())}
+        words = {self._words[other] for other in near if other in self._words}
+        return sorted({*same, *(other for text in words for other in self._asking[text])} - {prompt})
 
 
 def _preference(target: Target) -> tuple[int, float, str, str]:

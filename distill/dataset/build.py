@@ -7,7 +7,7 @@ kept already: it is not its own past.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,16 @@ from distill.dataset.card import card_of, licences_of
 from distill.dataset.example import PARTS, TRAIN, Dataset, Source
 from distill.dataset.kept import DATASET, Content, Imported, code_after, content_of, row_of
 from distill.dataset.sources import PRACTICE, practised, targets_of_file
+from distill.dataset.split import Asking
 from distill.dataset.suites import Cases, cases_of
-from distill.dataset.target import Target, best_targets, imported_targets, is_filed, targets_of
+from distill.dataset.target import (
+    Target,
+    best_targets,
+    held_out_askings,
+    imported_targets,
+    is_filed,
+    targets_of,
+)
 from distill.dataset.texts import filed
 from distill.dataset.tokens import TokenCounter, counted_by
 from evals.slices.build import newest_slices
@@ -53,12 +61,14 @@ class _Found:
 
     Attributes:
         own: Targets of traffic, or of the file that is imported.
+        looked_at: Prompts of which it is decided now what is learnt.
         made_from: What they and the general set came from, for the card and for the name of the dataset.
         licences: Of what came from files.
     """
 
     known: Known
     own: Sequence[Target]
+    looked_at: frozenset[str]
     general: Sequence[Target]
     cases: Cases
     left_out: Mapping[str, int]
@@ -88,7 +98,8 @@ def build_dataset(ledger: Ledger, settings: Settings, task: str, *, count: Token
     practice = Registry(ledger).newest(PRACTICE, task)
     own = best_targets(ledger, known, left_out)
     own += targets_of(ledger, known, practised(known, practice, left_out), left_out)
-    found = _found(settings, task, known, own, left_out, {PRACTICE: practice.id if practice else None})
+    made_from = {PRACTICE: practice.id if practice else None}
+    found = _found(settings, task, known, own, left_out, made_from, looked_at=known.choices)
     return _build(ledger, settings, task, student, found, count)
 
 
@@ -109,7 +120,8 @@ def import_dataset(
     left_out: Counter[str] = Counter()
     own, licences = targets_of_file(file, Source.IMPORTED, left_out)
     known = known_answers(ledger, task)
-    found = _found(settings, task, known, own, left_out, {"file": _hash_of(file)}, licences)
+    made_from = {"file": _hash_of(file)}
+    found = _found(settings, task, known, own, left_out, made_from, licences=licences)
     return _build(ledger, settings, task, student, found, count)
 
 
@@ -149,6 +161,8 @@ def _found(
     own: Sequence[Target],
     left_out: Counter[str],
     made_from: Mapping[str, Any],
+    *,
+    looked_at: Iterable[str] = (),
     licences: Mapping[str, str] | None = None,
 ) -> _Found:
     student = student_settings(settings, task)
@@ -161,6 +175,7 @@ def _found(
     return _Found(
         known=known,
         own=own,
+        looked_at=frozenset((*looked_at, *(target.prompt_hash for target in own))),
         general=general,
         cases=cases,
         left_out=left_out,
@@ -190,7 +205,8 @@ def _build(
         raise NotEnoughEvidence(_nothing(task, found.known, left_out))
     targets = [*found.own, *carried, *found.general]
     slices = _slices(ledger, task, targets)
-    done = assemble(_given(targets, found, past, slices, student, count))
+    held_out = held_out_askings(ledger, found.known, past.past, targets)
+    done = assemble(_given(targets, held_out, found, past, slices, student, count))
     _refuse_empty(task, done, left_out)
     content = _content(done, found, past)
     made_from = {"earlier": earlier.id if earlier else None, **found.made_from}
@@ -252,6 +268,7 @@ def _carried(ledger: Ledger, past: Content, own: Sequence[Target], left_out: Cou
 
 def _given(
     targets: Sequence[Target],
+    held_out: Sequence[Asking],
     found: _Found,
     past: Content,
     slices: Mapping[str, str],
@@ -265,6 +282,7 @@ def _given(
     return Given(
         targets=targets,
         suites=found.cases.askings,
+        held_out=held_out,
         conversations=[(r.prompt_hash, (r.tenant, r.conversation)) for r in requests if r.conversation],
         order=order,
         past=past.past,
@@ -312,9 +330,8 @@ def _refuse_empty(task: str, done: Assembled, left_out: Mapping[str, int]) -> No
 
 def _content(done: Assembled, found: _Found, past: Content) -> Content:
     included = {example.prompt_hash for part in PARTS for example in done.parts[part]}
-    looked_at = set(found.known.choices) | {target.prompt_hash for target in found.own}
     prompts = dict(past.prompts)
-    for prompt in looked_at | set(done.placed):
+    for prompt in found.looked_at | set(done.placed):
         prompts[prompt] = code_after(prompts.get(prompt), done.placed.get(prompt), prompt in included)
     rows = [row_of(example, part) for part in PARTS for example in done.parts[part]]
     imported = {one.body: one for one in past.imported}

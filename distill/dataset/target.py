@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from distill.dataset.answers import Choice, Known
-from distill.dataset.example import Chat, Origin, Source
-from distill.dataset.messages import Unusable
+from distill.dataset.example import TRAIN, Chat, Origin, Source
+from distill.dataset.messages import Unusable, asked_in
+from distill.dataset.split import Asking, Past
 from distill.dataset.texts import FILED, GONE, Texts, filed, from_file, read_texts, spoken
 from router.prompt import Prompt, prompt_hash
 from stepdown.ledger import Ledger
@@ -121,6 +123,29 @@ def imported_targets(
             continue
         said = from_file(texts.bodies[name])
         yield filed_target(Source.IMPORTED, said.messages, said.tools, kind)
+
+
+def held_out_askings(
+    ledger: Ledger, known: Known, past: Mapping[str, Past], targets: Sequence[Target]
+) -> list[Asking]:
+    """The prompts that an earlier dataset held out and that no target has now, as far as their text is kept.
+
+    An import has no target of traffic at all, and an answer may have lost its label; what is like such a
+    prompt must not be trained on all the same.
+    """
+    missing = {prompt for prompt, was in past.items() if was.part != TRAIN}
+    missing -= {target.prompt_hash for target in targets}
+    bodies = {r.prompt_hash: r.body for r in known.requests.values() if r.prompt_hash in missing}
+    found: list[Asking] = []
+    prompts = sorted(bodies)
+    for start in range(0, len(prompts), CHUNK):
+        chunk = prompts[start : start + CHUNK]
+        texts = ledger.bodies({bodies[prompt] for prompt in chunk})
+        for prompt in chunk:
+            with suppress(KeyError, Unusable):
+                asked = asked_in(texts[bodies[prompt]])
+                found.append(Asking(prompt, asked.messages, asked.prompt))
+    return found
 
 
 def is_filed(target: Target) -> bool:

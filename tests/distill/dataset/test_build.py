@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import delete
 
 from distill.dataset import (
     TEST,
@@ -23,7 +24,7 @@ from distill.dataset import (
 from distill.dataset.assemble import IN_SUITE, LINKED_SUITE, NEAR_DUPLICATE, NEAR_SUITE, OVER_BUDGET, TOO_LONG
 from stepdown.errors import DatasetError, NotEnoughEvidence, SettingsError, SuiteError
 from stepdown.ids import digest
-from stepdown.ledger import Body, Ledger
+from stepdown.ledger import Body, Ledger, schema
 from stepdown.records import Reason, Role, Tier
 from stepdown.registry import Registry
 from stepdown.settings import Settings, TaskSettings
@@ -224,6 +225,52 @@ def test_of_near_duplicates_one_is_kept_and_turns_of_a_conversation_are_none(
     assert "used" in answers.values()
     assert not {"older", "newer", "newest"} & set(answers.values())
     assert dataset.card["left_out"] == {NEAR_DUPLICATE: 2}
+
+
+def test_of_one_question_asked_every_day_one_is_kept(ledger: Ledger, tmp_path: Path) -> None:
+    rules = (
+        "You are the shop's assistant. Answer in one short sentence and be polite. Today is day {} of June."
+    )
+    with Traffic(ledger) as traffic:
+        fill(traffic, 20)
+        for day in range(10, 22):
+            asked = [
+                {"role": "system", "content": rules.format(day)},
+                {"role": "user", "content": question(1)},
+            ]
+            traffic.pair(asked, f"answer of day {day}")
+    dataset = built(ledger, settings_with(tmp_path, **ALL_TRAIN))
+    said = [str(example.messages[-1]["content"]) for example in dataset.parts[TRAIN]]
+    assert [text for text in said if "of day" in text] == ["answer of day 21"]
+    assert dataset.card["left_out"][NEAR_DUPLICATE] == 11
+
+
+def test_what_is_like_a_held_out_prompt_is_not_trained_on_though_that_has_no_label_any_more(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    general = tmp_path / "general.jsonl"
+    settings = settings_with(tmp_path, test_share=0.3, validation_share=0.3)
+    with Traffic(ledger) as traffic:
+        fill(traffic)
+    first = built(ledger, settings)
+    keep_dataset(ledger, first)
+    held_out = sorted(prompts_in(first, TEST, VALIDATION))
+    assert len(held_out) > 20
+    with ledger.writing() as connection:
+        connection.execute(delete(schema.labels))
+    lines = [*held_out[:5], *(f"{text} Tell me." for text in held_out[5:20]), question(7)]
+    rows = [
+        {"messages": [{"role": "user", "content": line}, {"role": "assistant", "content": "g"}]}
+        for line in lines
+    ]
+    general.write_text("\n".join(map(json.dumps, rows)))
+    with Traffic(ledger) as traffic:
+        fill(traffic, 40, first=3000)
+        for text in held_out[20:]:
+            traffic.pair(f"{text} Tell me.", "like one that was held out")
+    settings = settings_with(tmp_path, general=str(general), replay_share=0.9, **ALL_TRAIN)
+    second = built(ledger, settings)
+    assert prompts_in(second, TRAIN) == {question(n) for n in (7, *range(3000, 3040))}
 
 
 def test_what_was_held_out_stays_so_while_traffic_grows_and_groups_meet(

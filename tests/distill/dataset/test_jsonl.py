@@ -13,7 +13,14 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from distill.dataset import PARTS, approximate_tokens, import_dataset, keep_dataset, read_dataset
+from distill.dataset import (
+    PARTS,
+    approximate_tokens,
+    import_dataset,
+    keep_dataset,
+    new_examples,
+    read_dataset,
+)
 from distill.dataset.example import Chat, Example, Origin, Source
 from distill.dataset.jsonl import LineFault, decode, encode, read_lines
 from stepdown.cli import cli
@@ -143,6 +150,29 @@ def test_an_import_is_a_dataset_and_is_replayed_in_the_ones_to_come(ledger: Ledg
     for part in PARTS:
         assert prompts_in(imported, part) <= prompts_in(later, part)
     assert later.card["replay"]["earlier"] == len(imported.parts["train"])
+
+
+def test_an_import_leaves_the_traffic_as_new_as_it_was_and_trains_on_nothing_like_what_it_held_out(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    file, settings = tmp_path / "in.jsonl", settings_with(tmp_path, test_share=0.4)
+    with Traffic(ledger) as traffic:
+        for n in range(100, 150):
+            traffic.pair(question(n))
+    first = built(ledger, settings)
+    keep_dataset(ledger, first)
+    held_out = sorted(prompts_in(first, "test", "validation"))
+    with Traffic(ledger) as traffic:
+        for n in range(200, 230):
+            traffic.pair(question(n))
+    assert new_examples(ledger, settings, TASK) == 30
+    like = [f"{text} Tell me." for text in held_out]
+    rows = [{"messages": [user(text), said("a")]} for text in (*like, *(question(n) for n in range(40)))]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    imported = import_dataset(ledger, settings, TASK, file, count=approximate_tokens)
+    assert not prompts_in(imported, "train") & set(like)
+    keep_dataset(ledger, imported)
+    assert new_examples(ledger, settings, TASK) == 30
 
 
 def test_the_command_builds_prints_exports_and_imports(tmp_path: Path) -> None:
