@@ -29,7 +29,7 @@ demo: install ## Run the whole loop on recorded traffic, then leave the proxy ru
 	$(BIN)/stepdown replay $(RECORDING) --settings bench/demo.toml --home .stepdown/demo --stay $(DEMO_FLAGS)
 
 test: install ## Run the tests; those of real training and serving only where vLLM is installed
-	$(BIN)/python -m pytest -q $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -q -n auto $(PYTEST_FLAGS)
 
 .vllm/installed: requirements-vllm.txt
 	@echo "Installing vLLM and a trainer into .vllm (some minutes) ..."
