@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
+from distill.rollout.trial import rollback_from_service
 from stepdown.ledger import Ledger, schema
 from stepdown.records import Mode, Promotion
 from stepdown.registry import Registry
@@ -71,12 +72,13 @@ def wanted_of(ledger: Ledger, settings: Settings, alias: str) -> Wanted:
     for task in tasks:
         history = registry.history(task)
         now = registry.deployed(task)
-        rollback = rollback_of(history)
         if now.student is not None or now.mode is not Mode.STRONG:
             in_force.append(now.student)
         if now.candidate is not None:
             on_trial[now.candidate] = max(now.candidate_share, on_trial.get(now.candidate, 0.0))
-        put_back.append(rollback.to.student if rollback is not None else None)
+        # A person goes back one promotion, an alarm past every router since the student went live.
+        rollbacks = (rollback_of(history), rollback_from_service(history))
+        put_back += [rollback.to.student for rollback in rollbacks if rollback is not None]
         made = _made(ledger, task)
         tonight += _of_tonight(ledger, task, made)
         _note_latest(left, _ends_of_nights(ledger, task, made))

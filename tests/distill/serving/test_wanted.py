@@ -38,7 +38,18 @@ def test_what_is_in_force_on_trial_and_put_back_by_a_rollback(ledger: Ledger, se
     wanted = wanted_of(ledger, settings, "small")
     assert wanted.in_force == (second.id,)
     assert wanted.on_trial == {third.id: 0.1}
-    assert wanted.put_back == (second.id,), "a rollback drops the candidate first"
+    assert wanted.put_back == (second.id, first.id), "by hand the candidate is dropped first"
+
+
+def test_what_an_alarm_would_put_back_is_wanted_however_many_routers_came_since(
+    ledger: Ledger, settings: Settings
+) -> None:
+    """Else what is put in force would be on no server, and fail until it is."""
+    first, second = (a_student(ledger, settings, name) for name in ("one", "two"))
+    promote(ledger, student=first.id)
+    for router in ("a", "b", "c"):
+        promote(ledger, student=second.id, artifact=router)
+    assert wanted_of(ledger, settings, "small").put_back == (second.id, first.id)
 
 
 def test_what_a_night_made_is_wanted_until_it_ends(ledger: Ledger, settings: Settings) -> None:
