@@ -30,6 +30,7 @@ CLOCK: Callable[[], float] = time.monotonic
 AWAY_AFTER = 10
 TIMED = 100
 PAGE = 200
+REFUSALS = (400, 413, 422)  # of a prompt that is too long, say, by a server that is up
 NOT_SENT = ("model", "stream", "stream_options")
 
 
@@ -104,7 +105,7 @@ def ask_student(
 
     Raises:
         OutOfBudget: The deadline came; what was answered until then is kept.
-        ServingError: Most prompts could not be answered, or the server failed again and again.
+        ServingError: Most prompts have no answer, or the server failed again and again.
         SettingsError: The task is not declared or has no small model, or a key is not set.
         LedgerError: The ledger refused.
     """
@@ -166,7 +167,8 @@ class _Asking:
         return self.counts
 
     def _refuse_silence(self) -> None:
-        if self.away or 2 * self.counts.failed > self.counts.asked:
+        counts = self.counts
+        if self.away or 2 * counts.failed > counts.asked + counts.before:
             raise ServingError(
                 f"model {self.alias(self.students[0])!r} did not answer: {self.counts}; the last one: "
                 f"{self.counts.error}"
@@ -202,7 +204,8 @@ class _Asking:
         own = found[0] if question.student else None
         failed = own is not None and own.answer is None
         if own is not None:
-            self.failures = self.failures + 1 if failed else 0
+            is_up = not failed or own.calls[-1].status in REFUSALS
+            self.failures = 0 if is_up else self.failures + 1
             self.away = self.away or self.failures >= AWAY_AFTER
         self.counts = replace(
             self.counts,

@@ -191,6 +191,20 @@ def test_a_prompt_that_it_refuses_is_counted_and_harms_no_other(live: Live) -> N
     assert "too long" in counts.error
 
 
+def test_prompts_that_it_always_refuses_do_not_count_as_silence_when_they_alone_are_left(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "AWAY_AFTER", 2)
+    live.answer = lambda model, prompt: (
+        fakes.error(400, "too long") if prompt in "bcd" else fakes.plain("yes")
+    )
+    for prompt in "abcdefg":
+        live.asks(prompt)
+    assert ask(live, None).answered == 4
+    again = ask(live, None)
+    assert (again.asked, again.failed, again.before) == (3, 3, 4)
+
+
 def test_a_server_that_fails_is_left_alone_and_the_failure_is_on_record(
     live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
