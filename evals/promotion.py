@@ -104,7 +104,7 @@ def next_step(
         return None
     mode = current.mode if current else Mode.STRONG
     if mode is Mode.STRONG:
-        if current is not None and current.actor != ACTOR:
+        if current is not None and (current.actor != ACTOR or current.candidate is not None):
             return None  # a person put the task on strong, and only a person takes it off
         return Step(Mode.SHADOW, None, f"small model {task.small!r} is configured", {})
     if newest is None or (current is not None and newest.at <= current.at):

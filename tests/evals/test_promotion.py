@@ -73,6 +73,7 @@ def test_route_goes_back_to_shadow_when_the_evidence_stops_saying_so() -> None:
         (TASK, promotion(Mode.SHADOW, actor="ana"), router("a", minutes=-1)),  # ana knew it
         (TASK, promotion(Mode.ROUTE, "b", actor="ana"), router("a", minutes=-1)),
         (TASK, promotion(Mode.STRONG, actor="ana"), router("a")),  # ana put it on strong
+        (TASK, replace(promotion(Mode.STRONG), candidate="s"), router("a")),  # it would end the trial
     ],
 )
 def test_nothing_is_promoted_without_a_reason(
