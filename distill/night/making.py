@@ -10,6 +10,7 @@ from distill.night import gpu
 from distill.night.machine import Ending, Stage, left_over
 from distill.night.tonight import Tonight, done, failed, skipped
 from stepdown.errors import OutOfBudget, StepdownError
+from stepdown.ids import now
 from stepdown.records import Artifact
 from stepdown.students import Variant, manifest_of
 
@@ -27,7 +28,9 @@ def label(tonight: Tonight) -> Ending:
 
 
 def label_backlog(tonight: Tonight, *, at_once: bool = False) -> int:
-    """Label until nothing is left that can be, and say how many labels were made.
+    """Label until nothing is left that can be of what was asked before, and say how many labels were made.
+
+    What comes meanwhile is not waited for: while there is traffic there would be no end to it.
 
     Args:
         tonight: The stage.
@@ -36,10 +39,12 @@ def label_backlog(tonight: Tonight, *, at_once: bool = False) -> int:
     Raises:
         OutOfBudget: The stage's budget is used up; what was labelled is kept.
     """
-    total = 0
+    total, began = 0, now()
     while made := tonight.parts.label(tonight.budget.until(CHUNK_S), at_once=at_once):
         total += made
         tonight.say(f"{total:,} labels made")
+        if not tonight.parts.is_left(began, at_once=at_once):
+            break
         tonight.budget.check()
     return total
 

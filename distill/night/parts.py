@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -76,6 +77,24 @@ class Parts:
         made += label_feedback(self.ledger, tasks, deadline=deadline).labelled
         left_s = max(0.0, deadline - time.monotonic())
         return made + judge_all(self.ledger, settings, self.environ, budget_s=left_s, task=self.task).judged
+
+    def is_left(self, before: datetime, *, at_once: bool = False) -> bool:
+        """Whether something that was asked before a time waits for a label that could be made now.
+
+        Args:
+            before: The time.
+            at_once: As in `label`; without it, what a batch endpoint answers some day is not waited for.
+        """
+        from evals.judge.sweep import first_unjudged
+        from evals.labelling import first_unlabelled
+
+        models, task = self.settings.models, self.settings.tasks[self.task]
+        judges = {name: one for name, one in task.judges.items() if at_once or not models[one.model].batch}
+        waiting = (
+            first_unlabelled(self.ledger, self.task, task),
+            first_unjudged(self.ledger, self.task, msgspec.structs.replace(task, judges=judges)),
+        )
+        return any(at is not None and at < before for at in waiting)
 
     def slice(self) -> Slicing:
         """Cluster the traffic of now."""

@@ -142,7 +142,16 @@ def test_while_a_student_is_on_trial_no_second_one_is_made(
     Registry(ledger).promote(TASK, on_trial, actor="auto", reason="", evidence={}, after=0)
     assert "is on trial" in (go(ledger, settings_for(tmp_path), scene) or "")
     ended_at(ledger, Stage.DATASET, "skipped")
-    assert scene.calls == ["label", "label", "slice"]
+    assert scene.calls == ["label", "slice"]
+
+
+def test_traffic_that_comes_while_labels_are_made_is_not_waited_for(
+    ledger: Ledger, scene: Scene, tmp_path: Path
+) -> None:
+    """A stage that labelled until nothing was left would never end, and its budget stop the night."""
+    scene.meanwhile["label"] = lambda: setattr(scene, "backlog", 1)
+    assert "is on trial" in (go(ledger, settings_for(tmp_path), scene) or "")
+    assert scene.calls.count("label") == 3  # once each in label, evaluate and relabel
 
 
 FAILURES = [
