@@ -26,6 +26,7 @@ from distill.training.callbacks import Journal
 from distill.training.dry_run import estimate_prepared
 from distill.training.files import CHECKPOINTS, LOCK, LOG, PLACE, PLAN, PROGRESS, RESULT, Exit
 from distill.training.journal import Tail, account, progress, stretches
+from distill.training.leftover import tidy
 from distill.training.prepare import Prepared, prepare, remove_parts, write_parts
 from stepdown.errors import OutOfBudget, TrainingError
 from stepdown.ids import now
@@ -62,6 +63,7 @@ def train(
         TrainingError: It cannot be done, or failed; the message says what would help.
         OutOfBudget: The deadline came first; called again, it goes on.
     """
+    tidy(ledger, settings)
     prepared = prepare(ledger, settings, task, dataset)
     plan, folder = prepared.plan, student.folder_of(settings, prepared.plan)
     found = student.registered(ledger, plan)

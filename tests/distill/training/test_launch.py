@@ -17,6 +17,7 @@ from sqlalchemy import select
 from distill.training import launch, student, train
 from distill.training.files import CHECKPOINTS, PROGRESS, RESULT
 from distill.training.journal import Tail
+from distill.training.leftover import tidy
 from distill.training.prepare import prepare
 from stepdown.errors import OutOfBudget, SettingsError, TrainingError
 from stepdown.ledger import Ledger, schema
@@ -227,6 +228,29 @@ def test_a_training_dies_with_its_worker_and_its_time_is_on_the_bill(
     first, second = ledger.rows(select(schema.expenses).order_by(schema.expenses.c.id))
     assert (first.id[-2:], second.id[-2:]) == ("/1", "/2")
     assert first.seconds > 0
+
+
+def test_what_a_killed_worker_left_is_removed_and_billed_though_its_run_is_never_taken_up(
+    ledger: Ledger, dataset: Artifact, base: Path, tmp_path: Path
+) -> None:
+    settings = world(tmp_path, base, "slow")
+    with worker(settings, ledger, dataset) as killed:
+        wait_until("it trains", lambda: _ready(settings))
+        left = run_folder(settings)
+        tidy(ledger, settings)
+        assert (left / "train.jsonl").is_file(), "it is being trained"
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+    (pid,) = [line["pid"] for line in lines(settings, "ready")]
+    wait_until("the trainer is gone", lambda: not is_running(pid))
+    assert (left / "train.jsonl").is_file()
+    (tmp_path / "trainer" / "scenario").write_text("done")
+    other = a_dataset(ledger, pairs()[3:], pairs()[:2])
+    made = train(ledger, settings, TASK, other)
+    assert not [file for file in left.iterdir() if file.suffix == ".jsonl" and file.name != PROGRESS]
+    subjects = [row.subject for row in ledger.rows(select(schema.expenses))]
+    assert len(subjects) == len(set(subjects)) == 2
+    assert manifest_of(made).run in subjects
 
 
 def worker(settings: Settings, ledger: Ledger, dataset: Artifact) -> subprocess.Popen[bytes]:
