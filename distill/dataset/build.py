@@ -95,12 +95,19 @@ def build_dataset(ledger: Ledger, settings: Settings, task: str, *, count: Token
     student = student_settings(settings, task)
     left_out: Counter[str] = Counter()
     known = known_answers(ledger, task)
-    practice = Registry(ledger).newest(PRACTICE, task)
+    practice = _practice(ledger, task)
     own = best_targets(ledger, known, left_out)
     own += targets_of(ledger, known, practised(known, practice, left_out), left_out)
     made_from = {PRACTICE: practice.id if practice else None}
     found = _found(settings, task, known, own, left_out, made_from, looked_at=known.choices)
     return _build(ledger, settings, task, student, found, count)
+
+
+def _practice(ledger: Ledger, task: str) -> Artifact | None:
+    """The round of self-practice that is mixed in, if any."""
+    from distill.practice import round_to_mix  # which reads datasets itself
+
+    return round_to_mix(ledger, task)
 
 
 def import_dataset(

@@ -39,7 +39,7 @@ class Practice(msgspec.Struct, frozen=True):
 
 
 def practised(known: Known, practice: Artifact | None, left_out: Counter[str]) -> list[Choice]:
-    """The answers that the newest self-practice kept.
+    """The answers that a round of self-practice kept.
 
     Raises:
         DatasetError: The artifact is corrupt.

@@ -10,6 +10,6 @@ that is held out for validation, test or a suite. The folder does not know how d
 
 from distill.practice.gain import Gain, gain_of_round
 from distill.practice.report import practice_report
-from distill.practice.round import practise, why_no_round
+from distill.practice.round import practise, round_to_mix, why_no_round
 
-__all__ = ["Gain", "gain_of_round", "practice_report", "practise", "why_no_round"]
+__all__ = ["Gain", "gain_of_round", "practice_report", "practise", "round_to_mix", "why_no_round"]

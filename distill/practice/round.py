@@ -103,6 +103,16 @@ def round_of(ledger: Ledger, task: str, kept: Artifact) -> Round:
     return Round(int(kept.summary["round"]), int(kept.summary["kept"]), gain.difference if gain else None)
 
 
+def round_to_mix(ledger: Ledger, task: str) -> Artifact | None:
+    """The round that the next dataset is to have mixed in: the newest that is not known to have hurt.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    rounds = reversed(rounds_of(ledger, task))
+    return next((kept for kept in rounds if not round_of(ledger, task, kept).hurt), None)
+
+
 def _declared(settings: Settings, task: str) -> tuple[TaskSettings, StudentSettings]:
     of_task = settings.tasks.get(task)
     if of_task is None or of_task.small is None or of_task.student is None:

@@ -46,6 +46,7 @@ from tests.fakes import completion
 
 ON_BOTH_DATABASES = True
 MANY = 60
+A_ROUND = {"confidence": 0.95}
 ALL_TRAIN: dict[str, Any] = {"test_share": 0.0, "validation_share": 0.0}
 
 
@@ -400,7 +401,7 @@ def test_good_answers_of_practice_are_learnt_beside_the_best(ledger: Ledger, tmp
     ]
     kept.append({**kept[0], "request": "of nobody"})
     content = msgspec.json.encode({"task": TASK, "student": student, "kept": kept})
-    Registry(ledger).keep("practice", TASK, content, settings={}, summary={})
+    Registry(ledger).keep("practice", TASK, content, settings=A_ROUND, summary={"round": 1, "kept": 3})
     dataset = built(ledger, settings_with(tmp_path, **ALL_TRAIN))
     practised = [example for example in dataset.parts[TRAIN] if example.source == Source.PRACTICE]
     assert sorted(example.messages[-1]["content"] for example in practised) == ["another way", "my own way"]

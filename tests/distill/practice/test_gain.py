@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.practice import gain_of_round, practice_report, why_no_round
+from distill.practice import gain_of_round, practice_report, round_to_mix, why_no_round
 from distill.practice.gain import PRACTICE
 from evals.metrics.intervals import paired_difference
 from stepdown.errors import ArtifactError
@@ -121,6 +121,22 @@ def test_a_round_that_hurt_is_the_last(ledger: Ledger, settings: Settings, scene
     assert why is not None
     assert why.startswith("round 1 did not help: its gain is -50.0%")
     assert practice_report(ledger, TASK)[-1] == f"over: {why}"
+
+
+def test_a_round_that_hurt_is_mixed_in_no_more_and_the_one_before_it_is(
+    ledger: Ledger, settings: Settings, scene: Scene
+) -> None:
+    assert round_to_mix(ledger, TASK) is None
+    students, dataset, rounds = [scene.student("s0")], scene.dataset({"train": []}), []
+    for number in (1, 2):
+        rounds.append(a_round(ledger, settings, students[-1], dataset, number))
+        mixed = round_to_mix(ledger, TASK)
+        assert mixed == rounds[-1], "what it brought is not known yet"
+        dataset = scene.dataset({"train": []}, parents=(rounds[-1].id,), note=f"after {number}")
+        students.append(scene.student(f"s{number}", parents=(dataset.id,)))
+    scene.compared(students[0], students[1], [(False, True)] * 20 + [(True, True)] * 20, tag="one")
+    scene.compared(students[1], students[2], [(True, False)] * 20 + [(True, True)] * 20, tag="two")
+    assert round_to_mix(ledger, TASK) == rounds[0]
 
 
 def test_a_round_that_there_is_not_is_named(ledger: Ledger, settings: Settings) -> None:
