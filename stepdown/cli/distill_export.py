@@ -82,7 +82,13 @@ def _student(ledger: Ledger, task: str, name: str | None) -> Artifact:
     from stepdown.students import STUDENT
 
     if name is not None:
-        return Registry(ledger).artifact(name)
+        named = Registry(ledger).artifact(name)
+        if (named.kind, named.task) != (STUDENT, task):
+            raise TrainingError(
+                f"artifact {name!r} is a {named.kind} of task {named.task!r}, no student of {task!r}; "
+                f"`stepdown students --task {task}` lists those"
+            )
+        return named
     trained = Registry(ledger).newest(STUDENT, task, student=None)
     if trained is None:
         raise TrainingError(f"task {task!r} has no student; train one: stepdown distill train {task}")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import pytest
 from click.testing import CliRunner
 
 from stepdown.cli import cli
+from stepdown.errors import TrainingError
 from stepdown.ledger import Ledger
-from stepdown.settings import Settings
+from stepdown.settings import ModelSettings, Settings
 from tests.distill.export.scene import a_student, settings_in, way
 from tests.distill.practice.scene import TASK, Scene, Sums, settings_of
 from tests.fakes import FakeModel, running
@@ -39,6 +41,16 @@ def test_practise_has_the_student_named_practise_and_says_what_came_of_it(tmp_pa
     assert "1 of 4 samples right, 1 kept, of 100.0%" in said
     assert again.startswith("no round: this student has practised this dataset")
     assert len(fake.asked) == 4
+    ledger.close()
+
+
+def test_what_is_no_student_of_the_task_is_refused(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, ModelSettings(model="tiny", url="http://127.0.0.1:9/v1"))
+    ledger = Ledger(settings.database_url)
+    dataset = Scene(ledger).dataset({"train": []})
+    for command in (["practise"], ["export", "--variant", "merged"]):
+        with pytest.raises(TrainingError, match=f"is a dataset of task '{TASK}', no student of '{TASK}'"):
+            run(settings, *command, TASK, "--student", dataset.id)
     ledger.close()
 
 
