@@ -7,9 +7,10 @@ and never good, and an answer that never came is bad and needs no label. Decides
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,10 @@ from stepdown.students import PREFIX, served_name
 
 ASKED_OF_IT = (Role.LIVE, Role.SHADOW)
 RELOADS = 3
+READ_FOR_REFERENCE = 4 * REFERENCE
+FROM_A_PROXY = timedelta(seconds=30)
+ABSENT = 404
+ABSENT_FOR = timedelta(minutes=10)
 
 
 def observe_trial(ledger: Ledger, settings: Settings, task: str, trial: Trial) -> Observed:
@@ -120,12 +125,37 @@ def _read(
     requests = {row.id: row for row in ledger.rows(_requests_query(task, since))}
     outcomes = read_outcomes(ledger, task, audit_share=declared.audit_share, student=student, since=since)
     its_own = _calls_query(task, schema.calls.c.model == served_name(student)).where(_came(since))
+    is_coming = _is_coming()
     calls = [
         _Call(row.at, unit_of(row), not _whole(row), row.latency_ms)
         for row in ledger.rows(its_own.order_by(schema.calls.c.at, schema.calls.c.id))
-        if row.role != Role.LIVE or row.request_status != HUNG_UP
+        if (row.role != Role.LIVE or row.request_status != HUNG_UP) and _by_proxy(row) and not is_coming(row)
     ]
     return _Seen(requests, outcomes, calls, _reference(ledger, task, before, since))
+
+
+def _by_proxy(row: Any) -> bool:
+    """Whether a call was made while its request was there.
+
+    An evaluation asks older prompts many at a time: how slow that is says nothing of live traffic.
+    """
+    return bool(row.at - row.request_at <= FROM_A_PROXY)
+
+
+def _is_coming() -> Callable[[Any], bool]:
+    """Tells, call by call in their order, which were for a student that its server does not have yet.
+
+    After a restart or a rollback it comes within moments, or a checkpoint within minutes. One that is not
+    there for longer fails.
+    """
+    since: datetime | None = None
+
+    def tell(row: Any) -> bool:
+        nonlocal since
+        since = (since or row.at) if row.status == ABSENT else None
+        return since is not None and row.at - since < ABSENT_FOR
+
+    return tell
 
 
 def _came(since: datetime) -> ColumnElement[bool]:
@@ -152,6 +182,7 @@ def _calls_query(task: str, of_model: ColumnElement[bool]) -> Select[Any]:
         select(
             *(c.c[name] for name in ("at", "role", "status", "complete", "latency_ms")),
             *(r.c[name] for name in ("id", "conversation", "tenant")),
+            r.c.at.label("request_at"),
             r.c.status.label("request_status"),
         )
         .select_from(c.join(r, r.c.id == c.c.request))
@@ -160,16 +191,20 @@ def _calls_query(task: str, of_model: ColumnElement[bool]) -> Select[Any]:
 
 
 def _reference(ledger: Ledger, task: str, before: str | None, since: datetime) -> list[Timed]:
-    """Whole answers of the small model before: the newest from before a time, and all after it."""
+    """Whole answers of the small model before: the newest from before a time, and all after it.
+
+    So many of the newest are read that those of an evaluation are few among them.
+    """
     model = schema.calls.c.model
     its_own = ~model.startswith(PREFIX) if before is None else model == served_name(before)
     whole = _calls_query(task, its_own).where(
         schema.calls.c.complete, schema.calls.c.status.between(200, 299)
     )
     at = schema.calls.c.at
-    earlier = ledger.rows(whole.where(at < since).order_by(at.desc()).limit(REFERENCE))
+    earlier = ledger.rows(whole.where(at < since).order_by(at.desc()).limit(READ_FOR_REFERENCE))
     later = ledger.rows(whole.where(at >= since))
-    return [Timed(row.at.timestamp(), row.latency_ms) for row in (*earlier, *later)]
+    live = [*islice(filter(_by_proxy, earlier), REFERENCE), *filter(_by_proxy, later)]
+    return [Timed(row.at.timestamp(), row.latency_ms) for row in live]
 
 
 def unit_of(row: Any) -> str:

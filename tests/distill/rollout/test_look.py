@@ -7,12 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from distill.rollout import begin, roll_back
 from distill.rollout.look import look
 from distill.rollout.progress import progress
-from stepdown.ledger import Ledger
-from stepdown.records import Arm, Deployed, Mode, Promotion
+from stepdown.ledger import Ledger, schema
+from stepdown.records import Arm, Deployed, Mode, Promotion, Role, Tier
 from stepdown.registry import Registry
 from stepdown.rollback import ROLLBACK_OF, rollback_of
 from stepdown.settings import Settings
@@ -28,6 +29,7 @@ from tests.distill.rollout.traffic import (
     promote,
     settings_of,
 )
+from tests.records import a_call
 
 SETTINGS = settings_of()
 
@@ -263,6 +265,43 @@ def test_regret_in_service_is_an_alarm(ledger: Ledger) -> None:
     traffic.explored(60, student=student, small=0.7)
     assert "alarm: regret" in (look(ledger, SETTINGS, TASK) or "")
     assert newest(ledger).deployed == Deployed()
+
+
+def test_what_an_evaluation_asks_a_student_in_service_is_not_its_traffic(ledger: Ledger) -> None:
+    """A night asks it many prompts at a time beside the candidate: slow, and nobody waits for it."""
+    promote(ledger, Deployed(Mode.ROUTE))
+    traffic = Traffic(ledger)
+    traffic.served(100, model="mini")
+    student = a_student(ledger)
+    promote(ledger, Deployed(Mode.ROUTE, None, student))
+    traffic.served(50, model=served_name(student), student=student)
+    asked = [row.id for row in ledger.rows(select(schema.requests.c.id))][-50:]
+    later, small = CLOCK.now() + timedelta(hours=1), {"tier": Tier.SMALL, "model": served_name(student)}
+    slow = {**small, "role": Role.SHADOW, "at": later, "latency_ms": 900.0}
+    ledger.append([a_call(request=request, **slow) for request in asked])
+    assert look(ledger, SETTINGS, TASK) is None
+    traffic.served(30, model=served_name(student), student=student, latency_ms=900.0)
+    assert "slow answers" in (look(ledger, SETTINGS, TASK) or "")
+
+
+@pytest.mark.parametrize(("minutes", "goes"), [(9, False), (11, True)])
+def test_a_student_that_its_server_does_not_have_yet_is_waited_for(
+    ledger: Ledger, minutes: float, goes: bool
+) -> None:
+    """Else a student that a rollback puts back would be taken out while its server loads it."""
+    student = a_student(ledger)
+    promote(ledger, Deployed(Mode.ROUTE, None, student))
+    traffic = Traffic(ledger)
+    absent: dict[str, Any] = {
+        "model": served_name(student),
+        "student": student,
+        "failing": 1.0,
+        "status_of_failed": 404,
+    }
+    traffic.served(30, **absent)
+    CLOCK.at += timedelta(minutes=minutes)
+    traffic.served(30, **absent)
+    assert (look(ledger, SETTINGS, TASK) is not None) is goes
 
 
 def test_a_good_year_does_not_outweigh_a_bad_day(ledger: Ledger) -> None:

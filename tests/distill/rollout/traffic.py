@@ -239,6 +239,7 @@ class Traffic:
         model: str,
         student: str | None = None,
         failing: Chance = 0.0,
+        status_of_failed: int = 0,
         latency_ms: float = 10.0,
         **request: Any,
     ) -> None:
@@ -255,7 +256,7 @@ class Traffic:
                     None,
                     tier=Tier.SMALL,
                     model=model,
-                    status=0 if failed else 200,
+                    status=status_of_failed if failed else 200,
                     complete=not failed,
                     latency_ms=latency_ms,
                 )
