@@ -105,11 +105,10 @@ def _of_students(settings: Settings) -> list[Hint]:
     if any(model.serving == "adapters" or model.sleeps for model in settings.models.values()):
         hints += [Hint(RECONCILE, night.reconcile_every_s, STUDENTS)]
     for name, task in settings.tasks.items():
+        if task.small is not None and settings.distils:  # a student may be in force though no more are made
+            hints += [Hint(ROLLOUT, night.rollout_every_s, STUDENTS, name)]
         if task.student is not None:
-            hints += [
-                Hint(ROLLOUT, night.rollout_every_s, STUDENTS, name),
-                Hint(NIGHT, night.look_every_s, NIGHTS, name),
-            ]
+            hints += [Hint(NIGHT, night.look_every_s, NIGHTS, name)]
     return hints
 
 

@@ -22,7 +22,7 @@ from stepdown.ids import now
 from stepdown.ledger import Ledger
 from stepdown.records import Promotion
 from stepdown.registry import Registry
-from stepdown.settings import Settings, TaskSettings
+from stepdown.settings import Settings, StudentSettings, TaskSettings
 
 log = logging.getLogger(__name__)
 
@@ -71,9 +71,9 @@ def rollouts(ledger: Ledger, settings: Settings, task: str, *, at: datetime | No
         LedgerError: The ledger cannot be read.
     """
     declared = settings.tasks.get(task)
-    if declared is None or (rules := rules_of(declared)) is None:
+    if declared is None:
         return []
-    history, present = Registry(ledger).history(task), at or now()
+    rules, history, present = rules_of(declared), Registry(ledger).history(task), at or now()
     found = []
     if (trial := trial_of(history)) is not None:
         found.append(Rollout(trial, _assessed(ledger, settings, task, trial, rules, present), rules, history))
@@ -94,11 +94,12 @@ def _assessed(
     return assess(trial, seen, rules, present)
 
 
-def rules_of(declared: TaskSettings) -> Rules | None:
-    """The rules that a task's settings give, or None where it distils no students."""
-    student = declared.student
-    if student is None:
-        return None
+def rules_of(declared: TaskSettings) -> Rules:
+    """The rules that a task's settings give; where it makes no more students, those of the defaults.
+
+    What is on trial or in service then is watched all the same.
+    """
+    student = declared.student or StudentSettings(base="-")
     return Rules(
         alpha=round(1 - declared.confidence, 12),
         max_quality_loss=declared.max_quality_loss,

@@ -74,6 +74,15 @@ def test_where_nothing_is_distilled_no_worker_of_students_is_looked_for(tmp_path
     assert not {entry["options"]["queue"] for entry in hints} & set(names.DISTILLING)
 
 
+def test_a_task_that_makes_no_more_students_is_looked_at_while_one_may_be_served(tmp_path: Path) -> None:
+    settings = distilling(settings_in(tmp_path))
+    task = structs.replace(settings.tasks["default"], student=None)
+    settings = structs.replace(settings, tasks={"default": task})
+    hinted = {entry["task"] for entry in schedule(settings).values()}
+    assert names.ROLLOUT in hinted
+    assert names.NIGHT not in hinted
+
+
 def test_a_task_without_judges_and_suites_sends_no_hints_for_them(tmp_path: Path) -> None:
     hinted = {entry["task"] for entry in schedule(settings_in(tmp_path)).values()}
     assert not hinted & {names.JUDGE, names.SUITES}

@@ -6,6 +6,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import select
 
@@ -322,6 +323,17 @@ def test_a_student_in_service_that_fails_goes_with_the_trial_beside_it(ledger: L
     Traffic(ledger).served(30, model=served_name(student), student=student, failing=1.0)
     assert "in service is rolled back" in (look(ledger, SETTINGS, TASK) or "")
     assert newest(ledger).deployed == Deployed(Mode.SHADOW)
+
+
+def test_students_are_watched_on_though_the_task_makes_no_more(ledger: Ledger) -> None:
+    settings = settings_of()
+    task = msgspec.structs.replace(settings.tasks[TASK], student=None)
+    settings = msgspec.structs.replace(settings, tasks={TASK: task})
+    assert look(ledger, settings, TASK) is None
+    in_canary(ledger)
+    Traffic(ledger).canary(60, failing=1.0)
+    assert "alarm: failed calls" in (look(ledger, settings, TASK) or "")
+    assert newest(ledger).candidate is None
 
 
 def test_a_candidate_whose_router_is_gone_is_rolled_back(ledger: Ledger) -> None:
