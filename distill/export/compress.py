@@ -32,7 +32,7 @@ def compress(source: Path, folder: Path, variant: str) -> Mapping[str, Any]:
     """
     oneshot, modifier = _llmcompressor()
     prompts = prompt_ids(tokenizer_of(source))
-    model = read_model(source)
+    model = read_model(source, on_gpu=True)
     before = logits_of(model, prompts)
     recipe = modifier(targets="Linear", scheme=SCHEMES[variant], ignore=KEPT_WHOLE)
     oneshot(model=model, recipe=recipe)
@@ -40,7 +40,7 @@ def compress(source: Path, folder: Path, variant: str) -> Mapping[str, Any]:
     del model
     shutil.rmtree(folder / "logs", ignore_errors=True)
     copy_beside(source, folder)
-    found = likeness(logits_of(read_model(folder), prompts), before)
+    found = likeness(logits_of(read_model(folder, on_gpu=True), prompts), before)
     if not found.within(TOLERANCE):
         raise Refused(
             f"the {variant} checkpoint is not what it was made from: its logits are {found.error:.3g} away, "

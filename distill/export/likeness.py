@@ -80,10 +80,16 @@ def likeness(of: Sequence[Any], reference: Sequence[Any]) -> Likeness:
     return Likeness(float((ours - theirs).norm() / spread), int(same), int(theirs.shape[0]))
 
 
-def read_model(folder: Path | str, **how: Any) -> Any:
-    """A checkpoint, for a look at its logits, on the GPU if there is one."""
+def read_model(folder: Path | str, *, on_gpu: bool = False, **how: Any) -> Any:
+    """A checkpoint, for a look at its logits.
+
+    Args:
+        folder: Of the checkpoint.
+        on_gpu: Whether to take the GPU, if there is one; servers may have all of its memory.
+        how: It is to be read otherwise than as a checkpoint of transformers.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = "cuda" if on_gpu and torch.cuda.is_available() else "cpu"
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, **how).to(device).eval()
