@@ -75,7 +75,7 @@ def test_where_nothing_is_distilled_no_worker_of_students_is_looked_for(tmp_path
 
 
 def test_a_task_that_makes_no_more_students_is_looked_at_while_one_may_be_served(tmp_path: Path) -> None:
-    settings = distilling(settings_in(tmp_path))
+    settings = distilling(structs.replace(settings_in(tmp_path), tasks={"default": TaskSettings()}))
     task = structs.replace(settings.tasks["default"], student=None)
     settings = structs.replace(settings, tasks={"default": task})
     hinted = {entry["task"] for entry in schedule(settings).values()}
