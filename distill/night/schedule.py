@@ -1,8 +1,9 @@
 """When a night begins: at a time of day, in a time zone, once for each date.
 
-Invariant: the dates of a task's scheduled nights only grow, so a clock that jumps back repeats none, and one
-that jumps ahead causes one night and no other until it has been that date. Pure: it is given the time and
-the nights that there were.
+Invariant: no date has two scheduled nights. A clock that jumps back repeats none; one that jumps ahead causes
+one night, and where that was by a week at most no other until it has been that date. A night that is dated
+further ahead than that is a wrong clock's, and keeps no other from being begun. Pure: it is given the time
+and the nights that there were.
 
 A time of day that a date does not have, because clocks are put forward over it, is as long after the gap's
 beginning as it would have been; of one that it has twice the first counts (PEP 495, fold 0).
@@ -19,6 +20,7 @@ from stepdown.records import Night
 from stepdown.settings import NightSettings
 
 DAY = timedelta(days=1)
+AHEAD = timedelta(days=7)
 
 
 class Moment(NamedTuple):
@@ -42,9 +44,11 @@ def last_moment(at: datetime, settings: NightSettings) -> Moment:
 
 def next_moment(at: datetime, settings: NightSettings, nights: Iterable[Night] = ()) -> Moment:
     """The first moment after `at` at which a night begins, given those that there were."""
-    last = max((night.date for night in nights if is_scheduled(night)), default="")
+    known = list(nights)
     day = last_moment(at, settings).date + DAY
-    return moment_of(max(day, date.fromisoformat(last) + DAY) if last else day, settings)
+    while any(is_scheduled(night) and _stands_for(night, moment_of(day, settings)) for night in known):
+        day += DAY
+    return moment_of(day, settings)
 
 
 def due(
@@ -69,7 +73,9 @@ def due(
 
 
 def _stands_for(night: Night, moment: Moment) -> bool:
-    return night.date >= moment.date.isoformat() if is_scheduled(night) else night.at >= moment.at
+    if is_scheduled(night):
+        return timedelta(0) <= date.fromisoformat(night.date) - moment.date <= AHEAD
+    return timedelta(0) <= night.at - moment.at <= AHEAD
 
 
 def local_date(at: datetime, settings: NightSettings) -> date:

@@ -93,15 +93,24 @@ def test_a_clock_that_jumps_back_runs_no_date_twice() -> None:
 
 
 def test_a_clock_that_jumps_ahead_runs_one_night_and_no_other_until_that_date_is_past() -> None:
-    ahead = utc("2026-12-24T05:00")
+    ahead = utc("2026-11-27T05:00")
     begun: list[Night] = []
     assert run(BERLIN, [utc("2026-11-22T02:00"), ahead, ahead + timedelta(hours=1)], begun) == [
         "2026-11-22",
-        "2026-12-24",
+        "2026-11-27",
     ]
     assert run(BERLIN, hourly("2026-11-23T00:00", 24), begun)[2:] == []
-    assert next_moment(utc("2026-11-23T00:00"), BERLIN, begun).date == date(2026, 12, 25)
-    assert run(BERLIN, [utc("2026-12-25T02:00")], begun)[2:] == ["2026-12-25"]
+    assert next_moment(utc("2026-11-23T00:00"), BERLIN, begun).date == date(2026, 11, 28)
+    assert run(BERLIN, [utc("2026-11-28T02:00")], begun)[2:] == ["2026-11-28"]
+
+
+def test_a_night_of_a_clock_that_was_years_ahead_keeps_no_other_from_being_begun() -> None:
+    begun: list[Night] = []
+    run(BERLIN, [utc("2026-11-22T02:00"), utc("2036-01-01T05:00")], begun)
+    assert next_moment(utc("2026-11-22T12:00"), BERLIN, begun).date == date(2026, 11, 23)
+    assert run(BERLIN, hourly("2026-11-22T12:00", 48), begun)[2:] == ["2026-11-23", "2026-11-24"]
+    by_hand = hand_started_night("t", utc("2036-01-01T05:00"), BERLIN, "ann")
+    assert due(utc("2026-11-22T14:00"), BERLIN, [by_hand], LONG_AGO) is not None
 
 
 def test_a_new_install_does_not_begin_with_the_night_of_a_moment_before_its_first_request() -> None:
