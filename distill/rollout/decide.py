@@ -202,7 +202,7 @@ def assess(trial: Trial, seen: Observed, rules: Rules, at: datetime) -> Assessme
     needed = rules.log_needed(trial.share, quality.log_earlier) if quality is not None else 0.0
     ready, why = _earned(trial, seen, quality, needed, rules)
     action, share = Action.STAY, 0.0
-    over = at - trial.stage_since >= rules.lasts
+    over = abs(at - trial.stage_since) >= rules.lasts  # a clock that was ahead keeps no trial for years
     if any(watch.alarm for watch in watches):
         action, why = Action.ROLL_BACK, alarms(watches)
     elif ready and rules.by_hand:

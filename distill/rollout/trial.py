@@ -15,6 +15,8 @@ from itertools import takewhile
 from stepdown.records import Promotion
 from stepdown.rollback import ROLLBACK_OF, Rollback, rollback_of
 
+SKEW = timedelta(days=1)  # by which clocks of machines may differ, to be generous
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -92,8 +94,11 @@ class Service:
     def watched_from(self, at: datetime, every: timedelta) -> datetime:
         """From when on it is watched: its time in service is cut into pieces, each watched by itself.
 
-        So a watch reads no more than a piece, and what was good for months does not outweigh a bad day.
+        So a watch reads no more than a piece, and what was good for months does not outweigh a bad day. Where
+        the clock was ahead when it went live, it is watched all the same.
         """
+        if self.since - at > SKEW:
+            return at - every
         pieces = max(0, (at - self.since) // every)
         return self.since + pieces * every
 

@@ -162,6 +162,13 @@ def test_slow_or_not_is_not_asked_of_too_few(ledger: Ledger) -> None:
     assert "slow answers: nothing seen (too few answers of the model before)" in map(str, found.watches)
 
 
+def test_a_trial_that_began_when_the_clock_was_years_ahead_is_ended(ledger: Ledger) -> None:
+    began = promote(ledger, Deployed(Mode.SHADOW)).at
+    begun(ledger)
+    assert "undecided" in (look(ledger, SETTINGS, TASK, at=began - timedelta(days=3650)) or "")
+    assert newest(ledger).candidate is None
+
+
 def test_what_stays_undecided_is_rolled_back_in_the_end(ledger: Ledger) -> None:
     student = in_canary(ledger)
     Traffic(ledger).canary(10)

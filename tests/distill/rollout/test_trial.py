@@ -70,7 +70,9 @@ def test_a_service_began_when_its_student_went_live_and_is_watched_in_pieces() -
     week = timedelta(days=7)
     assert found.watched_from(found.since + HOUR, week) == found.since
     assert found.watched_from(found.since + 15 * timedelta(days=1), week) == found.since + 2 * week
-    assert found.watched_from(found.since - HOUR, week) == found.since  # a clock that jumped
+    assert found.watched_from(found.since - HOUR, week) == found.since  # another machine's clock
+    ahead = found.since - 3650 * timedelta(days=1)
+    assert found.watched_from(ahead, week) == ahead - week  # the clock was ahead when it went live
     assert service_of(history(Deployed(Mode.SHADOW))) is None
 
 
