@@ -126,6 +126,9 @@ def import_dataset(
     student = student_settings(settings, task)
     left_out: Counter[str] = Counter()
     own, licences = targets_of_file(file, Source.IMPORTED, left_out)
+    if not own:
+        why = "; ".join(f"{n:,} lines: {reason}" for reason, n in left_out.items())
+        raise DatasetError(f"{str(file)!r} has no conversation to learn from: {why or 'it has no line'}")
     known = known_answers(ledger, task)
     made_from = {"file": _hash_of(file)}
     found = _found(settings, task, known, own, left_out, made_from, licences=licences)

@@ -152,6 +152,22 @@ def test_an_import_is_a_dataset_and_is_replayed_in_the_ones_to_come(ledger: Ledg
     assert later.card["replay"]["earlier"] == len(imported.parts["train"])
 
 
+def test_a_file_of_which_nothing_can_be_learnt_is_refused_with_the_reason(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    file, settings = tmp_path / "in.jsonl", settings_with(tmp_path)
+    with Traffic(ledger) as traffic:
+        traffic.pair(question(1))
+    image = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
+    for text, why in (
+        ("", "it has no line"),
+        (json.dumps({"messages": [image, said("a")]}), "1 lines: images"),
+    ):
+        file.write_text(text)
+        with pytest.raises(DatasetError, match=f"'.*in.jsonl' has no conversation to learn from: {why}"):
+            import_dataset(ledger, settings, TASK, file, count=approximate_tokens)
+
+
 def test_an_import_leaves_the_traffic_as_new_as_it_was_and_trains_on_nothing_like_what_it_held_out(
     ledger: Ledger, tmp_path: Path
 ) -> None:
