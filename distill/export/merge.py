@@ -15,6 +15,7 @@ from typing import Any
 
 from distill.export.likeness import Likeness, likeness, logits_of, prompt_ids, read_model
 from distill.export.plan import Plan, Refused
+from distill.training.look import WANTED
 
 LEAST, MOST = 0.05, 0.1
 OWN = ("model", "pytorch_model", "config", "adapter", "README", "optimizer", "training_args")
@@ -78,7 +79,7 @@ def base_folder(plan: Plan) -> Path:
         from huggingface_hub import snapshot_download
 
         try:
-            folder = Path(snapshot_download(plan.base))
+            folder = Path(snapshot_download(plan.base, allow_patterns=WANTED))
         except Exception as error:  # offline, no such name, no right to it: the hub has many errors
             raise Refused(f"base {plan.base!r} cannot be had: {error}") from error
     config = folder / "config.json"
