@@ -12,7 +12,8 @@ from pathlib import Path
 from distill.serving.plan import Card
 from distill.training.adapter import check_adapter
 from stepdown.errors import ServingError
-from stepdown.students import Manifest, Store
+from stepdown.settings import Settings
+from stepdown.students import Manifest, Store, file_hash
 
 CONFIG = "config.json"
 
@@ -36,6 +37,32 @@ def unfit(manifest: Manifest, store: Store, has: Sequence[Card], max_rank: int |
         remedy = f"start vLLM with --max-lora-rank {manifest.rank}"
         return f"its rank is {manifest.rank}, and the server takes {max_rank}: {remedy}"
     return None
+
+
+def bases_of(settings: Settings, alias: str) -> list[str]:
+    """The checkpoints that a model serves, by the tasks that make students of it."""
+    tasks = settings.tasks.values()
+    return [task.student.base for task in tasks if task.small == alias and task.student is not None]
+
+
+def not_of_base(manifest: Manifest, bases: Sequence[str]) -> str | None:
+    """Why an adapter is of none of the checkpoints that its servers are said to have, or None.
+
+    A folder that cannot be seen from here may be any: then the server has to tell.
+    """
+    if not bases or any(_may_be(manifest, base) for base in bases):
+        return None
+    return (
+        f"it was trained from {manifest.base!r}, and the settings have {bases[0]!r} as `student.base`; "
+        f"`stepdown rollback` takes it out, or serve it under {manifest.base!r}"
+    )
+
+
+def _may_be(manifest: Manifest, base: str) -> bool:
+    config = Path(base) / CONFIG
+    if base != manifest.base and config.is_file():
+        return file_hash(config) == manifest.base_hash
+    return base == manifest.base or any(Path(name).is_absolute() for name in (base, manifest.base))
 
 
 def _base_of(has: Sequence[Card]) -> Path | None:

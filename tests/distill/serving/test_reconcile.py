@@ -17,7 +17,7 @@ from stepdown.ids import now
 from stepdown.ledger import Ledger
 from stepdown.records import Artifact
 from stepdown.replicas import Replica, Replicas, State
-from stepdown.settings import Settings
+from stepdown.settings import Settings, StudentSettings
 from stepdown.students import served_name
 from tests.distill.serving.students import (
     TASK,
@@ -67,11 +67,11 @@ def test_every_server_gets_what_is_in_force_on_trial_and_put_back(
     promote(ledger, student=new.id, candidate=tried.id)
     said = look(ledger, settings)
     for server in servers:
-        assert set(server.adapters) == names(new, tried)
+        assert set(server.adapters) == names(old, new, tried)
         assert seen(ledger, server).state is State.SERVING
         assert dict(seen(ledger, server).adapters) == server.adapters
         assert seen(ledger, server).note == ""
-    assert len([line for line in said if "loaded" in line]) == 4
+    assert len([line for line in said if "loaded" in line]) == 6
     assert look(ledger, settings) == [], "a second look has nothing to do"
 
 
@@ -202,6 +202,40 @@ def test_an_adapter_of_the_wrong_rank_or_base_is_not_sent(
     assert any(words in line for line in look(ledger, settings))
     assert not servers[0].adapters
     assert words in seen(ledger, servers[0]).note
+
+
+@pytest.mark.parametrize(
+    ("trained_from", "declared", "fits"),
+    [
+        ("Qwen/a", "Qwen/a", True),
+        ("Qwen/a", "Qwen/b", False),
+        ("/models/a", "/srv/models/a", True),  # folders that only trainer and server see are for them to tell
+        ("/models/a", "Qwen/a", True),
+        ("/models/a", "here", False),  # seen from here, and it is another
+    ],
+)
+def test_a_student_of_a_base_that_is_declared_no_more_is_not_sent(
+    ledger: Ledger,
+    settings: Settings,
+    servers: list[FakeVllm],
+    tmp_path: Path,
+    trained_from: str,
+    declared: str,
+    fits: bool,
+) -> None:
+    """Under a base of the same shape a server would take it, and answer nonsense."""
+    student = a_student(ledger, settings, "one", base=trained_from)
+    promote(ledger, student=student.id)
+    if declared == "here":
+        (tmp_path / "here").mkdir()
+        (tmp_path / "here" / "config.json").write_text("{}")
+        declared = str(tmp_path / "here")
+    task = settings.tasks[TASK]
+    made = msgspec.structs.replace(task, student=StudentSettings(base=declared))
+    settings = msgspec.structs.replace(settings, tasks={TASK: made})
+    said = look(ledger, settings)
+    assert bool(servers[0].adapters) is fits
+    assert any("trained from" in line and "stepdown rollback" in line for line in said) is not fits
 
 
 def test_a_refused_adapter_is_tried_again_later_and_later(
