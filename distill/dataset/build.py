@@ -340,9 +340,11 @@ def _refuse_empty(task: str, done: Assembled, left_out: Mapping[str, int]) -> No
 
 def _content(done: Assembled, found: _Found, past: Content) -> Content:
     included = {example.prompt_hash for part in PARTS for example in done.parts[part]}
+    general = {e.prompt_hash: TRAIN for e in done.parts[TRAIN] if e.source == Source.GENERAL}
+    placed = general | done.placed
     prompts = dict(past.prompts)
-    for prompt in found.looked_at | set(done.placed):
-        prompts[prompt] = code_after(prompts.get(prompt), done.placed.get(prompt), prompt in included)
+    for prompt in found.looked_at | set(placed):
+        prompts[prompt] = code_after(prompts.get(prompt), placed.get(prompt), prompt in included)
     rows = [row_of(example, part) for part in PARTS for example in done.parts[part]]
     imported = {one.body: one for one in past.imported}
     for row in rows:

@@ -369,6 +369,31 @@ def test_a_general_set_is_mixed_in_and_stays_out_of_what_is_held_out(ledger: Led
     assert read_dataset(ledger, kept).parts == dataset.parts
 
 
+def test_what_was_trained_on_by_the_general_set_is_never_held_out_later(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    general = tmp_path / "general.jsonl"
+    asked = [question(n) for n in range(5000, 5030)]
+    rows = [
+        {"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": "g"}]}
+        for text in asked
+    ]
+    general.write_text("\n".join(map(json.dumps, rows)))
+    settings = settings_with(tmp_path, general=str(general), replay_share=0.9, test_share=0.5)
+    with Traffic(ledger) as traffic:
+        fill(traffic)
+    first = built(ledger, settings)
+    assert set(asked) <= prompts_in(first, TRAIN)
+    kept = keep_dataset(ledger, first)
+    assert keep_dataset(ledger, built(ledger, settings)).id == kept.id
+    with Traffic(ledger) as traffic:
+        for text in asked:
+            traffic.pair(text, "of traffic")
+    second = built(ledger, settings)
+    assert set(asked) <= prompts_in(second, TRAIN)
+    assert answers_in(second)[asked[0]] == "of traffic"
+
+
 def test_what_was_hard_counts_more(ledger: Ledger, tmp_path: Path) -> None:
     with Traffic(ledger) as traffic:
         fill(traffic)
