@@ -18,7 +18,9 @@ from stepdown.students import Manifest, Store, file_hash
 CONFIG = "config.json"
 
 
-def unfit(manifest: Manifest, store: Store, has: Sequence[Card], max_rank: int | None) -> str | None:
+def unfit(
+    manifest: Manifest, store: Store, has: Sequence[Card], max_rank: int | None, bases: Sequence[str] = ()
+) -> str | None:
     """Why a server should not be sent an adapter, or None.
 
     Args:
@@ -26,6 +28,7 @@ def unfit(manifest: Manifest, store: Store, has: Sequence[Card], max_rank: int |
         store: Where its files are.
         has: What the server lists.
         max_rank: Highest rank that the server takes, where it says.
+        bases: The checkpoints that its servers are said to have.
     """
     if (complaint := store.complaint(manifest)) is not None:
         return f"its files are not as they were made: {complaint}; export it again"
@@ -33,6 +36,8 @@ def unfit(manifest: Manifest, store: Store, has: Sequence[Card], max_rank: int |
         check_adapter(store.path(manifest), manifest, _base_of(has))
     except ServingError as error:
         return str(error)
+    if (why := _not_of_base(manifest, bases)) is not None:
+        return why
     if max_rank is not None and manifest.rank > max_rank:
         remedy = f"start vLLM with --max-lora-rank {manifest.rank}"
         return f"its rank is {manifest.rank}, and the server takes {max_rank}: {remedy}"
@@ -45,7 +50,7 @@ def bases_of(settings: Settings, alias: str) -> list[str]:
     return [task.student.base for task in tasks if task.small == alias and task.student is not None]
 
 
-def not_of_base(manifest: Manifest, bases: Sequence[str]) -> str | None:
+def _not_of_base(manifest: Manifest, bases: Sequence[str]) -> str | None:
     """Why an adapter is of none of the checkpoints that its servers are said to have, or None.
 
     A folder that cannot be seen from here may be any: then the server has to tell.

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from distill.serving.fitness import bases_of, not_of_base
+from distill.serving.fitness import bases_of
 from distill.serving.plan import grace_of
 from distill.serving.servers import asked_for, each, is_to_sleep, my_turn, servers_of, turn
 from distill.serving.visit import Errand, Visit, lines_of
@@ -83,13 +83,14 @@ def look_at(
     refused = {seen.url: seen.refused for seen in replicas.all()}
     wanted, sleeps = wanted_of(ledger, settings, alias), is_to_sleep(ledger, alias)
     loads = settings.models[alias].serving == "adapters"
-    manifests, wrong = _manifests(ledger, settings, wanted, alias) if loads else ({}, [])
+    manifests, wrong = _manifests(ledger, wanted, alias) if loads else ({}, [])
     visits = [
         Visit(
             server,
             Errand(
                 alias=alias,
                 loads=loads,
+                bases=bases_of(settings, alias),
                 sleeps=sleeps,
                 manifests=manifests,
                 store=store_of(settings),
@@ -113,11 +114,9 @@ def store_of(settings: Settings) -> Store:
     return Store(settings.students_folder, Path(mounted) if mounted else None)
 
 
-def _manifests(
-    ledger: Ledger, settings: Settings, wanted: Wanted, alias: str
-) -> tuple[dict[str, Manifest], list[str]]:
+def _manifests(ledger: Ledger, wanted: Wanted, alias: str) -> tuple[dict[str, Manifest], list[str]]:
     """The students that are wanted as adapters, by served name, and what is wrong with others."""
-    registry, bases = Registry(ledger), bases_of(settings, alias)
+    registry = Registry(ledger)
     found: dict[str, Manifest] = {}
     wrong: list[str] = []
     for student in wanted.students:
@@ -126,9 +125,7 @@ def _manifests(
         except ArtifactError as error:
             wrong.append(str(error))
             continue
-        if manifest.variant == "adapter" and (why := not_of_base(manifest, bases)) is not None:
-            wrong.append(f"student {student[:12]} is not sent to the servers of {alias!r}: {why}")
-        elif manifest.variant == "adapter":
+        if manifest.variant == "adapter":
             found[served_name(student)] = manifest
         elif student not in wanted.tonight:
             wrong.append(_unservable(student, manifest, alias, "adapters"))
@@ -231,6 +228,7 @@ def _send(
         errand = Errand(
             alias=alias,
             loads=True,
+            bases=bases_of(settings, alias),
             unloads=False,
             sleeps=False,
             manifests={name: manifest},

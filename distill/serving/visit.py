@@ -31,6 +31,7 @@ class Errand:
     Attributes:
         alias: The model.
         loads: Whether students come to its servers as adapters.
+        bases: The checkpoints that it serves, as the settings name them.
         unloads: Whether those that are not wanted go.
         sleeps: Whether its servers are to sleep now.
         manifests: The students that are wanted, by served name, the most important first.
@@ -50,6 +51,7 @@ class Errand:
     grace: timedelta
     at: datetime
     refused: Mapping[str, Any] = field(default_factory=dict)
+    bases: Sequence[str] = ()
 
     @property
     def adapters(self) -> list[Adapter]:
@@ -154,11 +156,15 @@ class Visit:
             tried = f"tried {before['tries']} times, again at {before['again'][:19]}"
             self._give_up(step.name, f"{before['why']} ({tried})")
             return False
-        if (why := unfit(manifest, self._errand.store, self._has, max_rank)) is not None:
+        if (why := self._unfit(manifest, max_rank)) is not None:
             self._give_up(step.name, f"student {step.name!r} is not sent to {self._server.url}: {why}")
             return False
         self._server.load(step.name, step.path)
         return True
+
+    def _unfit(self, manifest: Manifest, max_rank: int | None) -> str | None:
+        errand = self._errand
+        return unfit(manifest, errand.store, self._has, max_rank, errand.bases)
 
     def _note_refusal(self, name: str, why: str, wait: timedelta) -> None:
         """Wait longer after each refusal: what kills a server must not do so again and again."""
