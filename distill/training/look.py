@@ -35,10 +35,12 @@ def look(base: str, teacher: str | None) -> dict[str, Any]:
     Raises:
         Refused: The base cannot be trained, or not with this teacher.
     """
-    folder = fetched(base)
+    folder, taught = fetched(base), fetched(teacher) if teacher else None
+    os.environ["HF_HUB_OFFLINE"] = (
+        "1"  # all is here, and the libraries read this once, when they are imported
+    )
     tokenizer = _tokenizer(folder)
     Chat(tokenizer)
-    taught = fetched(teacher) if teacher else None
     if taught:
         from distill.training.gkd import refuse_other_vocabulary
 
@@ -60,7 +62,6 @@ def fetched(checkpoint: str) -> str:
         Refused: It is neither a folder nor to be had from the hub.
     """
     if Path(checkpoint).is_dir():
-        os.environ["HF_HUB_OFFLINE"] = "1"
         return str(Path(checkpoint).absolute())
     from huggingface_hub import snapshot_download
 
