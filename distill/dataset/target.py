@@ -142,7 +142,9 @@ def held_out_askings(
         chunk = prompts[start : start + CHUNK]
         texts = ledger.bodies({bodies[prompt] for prompt in chunk})
         for prompt in chunk:
-            with suppress(KeyError, Unusable):
+            if bodies[prompt] not in texts:
+                continue
+            with suppress(Unusable):
                 asked = asked_in(texts[bodies[prompt]])
                 found.append(Asking(prompt, asked.messages, asked.prompt))
     return found
