@@ -26,7 +26,7 @@ from evals.outcomes import ANSWERING, JUDGED, Outcomes, read_outcomes, read_prom
 from router.asgi import HUNG_UP
 from router.model import RouterModel
 from stepdown.ledger import Ledger, schema
-from stepdown.records import Arm, Mode, Role, Tier
+from stepdown.records import Arm, Mode, Reason, Role, Tier
 from stepdown.registry import Registry
 from stepdown.settings import Settings, TaskSettings
 from stepdown.students import PREFIX, served_name
@@ -37,6 +37,7 @@ READ_FOR_REFERENCE = 4 * REFERENCE
 FROM_A_PROXY = timedelta(seconds=30)
 ABSENT = 404
 ABSENT_FOR = timedelta(minutes=10)
+ABSENT_IN_CANARY = timedelta(minutes=2)  # strong answers for it meanwhile, which speaks for nobody
 
 
 def observe_trial(ledger: Ledger, settings: Settings, task: str, trial: Trial) -> Observed:
@@ -49,7 +50,8 @@ def observe_trial(ledger: Ledger, settings: Settings, task: str, trial: Trial) -
     declared = settings.tasks[task]
     # Read before the outcomes: a label may come meanwhile, and none may be missed.
     horizon = first_waiting(ledger, task, declared)
-    seen = _read(ledger, declared, task, trial.student, trial.before, trial.began)
+    patience = ABSENT_IN_CANARY if trial.share else ABSENT_FOR
+    seen = _read(ledger, declared, task, trial.student, trial.before, trial.began, patience)
     scored = _regrets(seen, trial.student, _gains(ledger, trial.router, seen))
     settling = timedelta(seconds=RELOADS * settings.proxy.reload_s)
     requests = list(_in_arms(seen, trial, settling))
@@ -120,12 +122,18 @@ class _Seen:
 
 
 def _read(
-    ledger: Ledger, declared: TaskSettings, task: str, student: str, before: str | None, since: datetime
+    ledger: Ledger,
+    declared: TaskSettings,
+    task: str,
+    student: str,
+    before: str | None,
+    since: datetime,
+    patience: timedelta = ABSENT_FOR,
 ) -> _Seen:
     requests = {row.id: row for row in ledger.rows(_requests_query(task, since))}
     outcomes = read_outcomes(ledger, task, audit_share=declared.audit_share, student=student, since=since)
     its_own = _calls_query(task, schema.calls.c.model == served_name(student)).where(_came(since))
-    is_coming = _is_coming()
+    is_coming = _is_coming(patience)
     calls = [
         _Call(row.at, unit_of(row), not _whole(row), row.latency_ms)
         for row in ledger.rows(its_own.order_by(schema.calls.c.at, schema.calls.c.id))
@@ -142,7 +150,7 @@ def _by_proxy(row: Any) -> bool:
     return bool(row.at - row.request_at <= FROM_A_PROXY)
 
 
-def _is_coming() -> Callable[[Any], bool]:
+def _is_coming(patience: timedelta) -> Callable[[Any], bool]:
     """Tells, call by call in their order, which were for a student that its server does not have yet.
 
     After a restart or a rollback it comes within moments, or a checkpoint within minutes. One that is not
@@ -153,7 +161,7 @@ def _is_coming() -> Callable[[Any], bool]:
     def tell(row: Any) -> bool:
         nonlocal since
         since = (since or row.at) if row.status == ABSENT else None
-        return since is not None and row.at - since < ABSENT_FOR
+        return since is not None and row.at - since < patience
 
     return tell
 
@@ -164,7 +172,7 @@ def _came(since: datetime) -> ColumnElement[bool]:
 
 def _requests_query(task: str, since: datetime) -> Select[Any]:
     r, d = schema.requests, schema.decisions
-    names = ("mode", "student", "arm", "gain", "threshold", "explored")
+    names = ("mode", "reason", "student", "arm", "gain", "threshold", "explored")
     return (
         select(
             *(r.c[name] for name in ("id", "at", "conversation", "tenant", "prompt_hash", "body", "status")),
@@ -299,11 +307,14 @@ class _Answer(NamedTuple):
 
 
 def _in_arms(seen: _Seen, trial: Trial, settling: timedelta) -> Iterator[_Answer]:
-    """The requests of the two arms; what a unit asked after it had gone over to the other is left out."""
+    """The requests of the two arms; what a unit asked after it had gone over to the other is left out.
+
+    So is what came while the small model slept, for another task's training, say: strong answered both arms.
+    """
     quality = _quality_by_request(seen.outcomes)
     drawn: dict[str, tuple[bool, int | None]] = {}
     for row in seen.requests.values():
-        if row.arm is None:
+        if row.arm is None or row.reason == Reason.ASLEEP:
             continue
         unit, canary = unit_of(row), row.arm == Arm.CANARY
         if unit not in drawn:

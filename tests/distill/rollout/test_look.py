@@ -162,6 +162,21 @@ def test_slow_or_not_is_not_asked_of_too_few(ledger: Ledger) -> None:
     assert "slow answers: nothing seen (too few answers of the model before)" in map(str, found.watches)
 
 
+def test_nothing_is_earned_while_the_small_model_sleeps(ledger: Ledger) -> None:
+    """Strong answers both arms then, and no canary is worse than that."""
+    in_canary(ledger, 0.5)
+    Traffic(ledger).canary(600, control=0.95, canary=0.95)
+    found = progress(ledger, SETTINGS, TASK)
+    assert found is not None
+    assert found.e_value is not None
+    assert found.e_value > 2
+    with ledger.writing() as connection:
+        connection.exec_driver_sql("UPDATE decisions SET reason = 'small_model_asleep'")
+    found = progress(ledger, SETTINGS, TASK)
+    assert found is not None
+    assert (found.e_value, found.arms["canary"].counts.requests) == (1.0, 0)
+
+
 def test_a_trial_that_began_when_the_clock_was_years_ahead_is_ended(ledger: Ledger) -> None:
     began = promote(ledger, Deployed(Mode.SHADOW)).at
     begun(ledger)
