@@ -25,6 +25,7 @@ FLOPS = {
 CEILING = {"cpu": 500.0, "cuda": 1e5}  # tokens a second that no small model is likely to exceed, likewise
 STARTING = Range(10.0, 25.0, 60.0)  # seconds until the first step: libraries and weights are read
 PASSES = {"lora": 4.0, "full": 6.0}  # floating-point operations for each parameter and token
+SLOWER = {"sft": 1.0, "gkd": 4.0}  # gkd has a teacher read as well, and half of its answers sampled first
 FORWARD_SHARE = 1 / 3  # of a training step that a validation costs
 
 
@@ -55,6 +56,7 @@ def speed(ledger: Ledger, settings: Settings, plan: Plan, size: Size, device: st
         return Speed(_range(measured, MEASURED), "the last training of this base")
     working = count if device == "cpu" else plan.processes
     guess = working * min(FLOPS[device] / (PASSES[plan.method] * size.parameters), CEILING[device])
+    guess /= SLOWER[plan.objective]
     return Speed(_range(guess, GUESSED), f"a guess for {count} {'cores' if device == 'cpu' else 'cards'}")
 
 

@@ -11,6 +11,7 @@ import pytest
 from distill.training import Estimate, estimate, open_counter, train
 from distill.training.headers import read_size
 from distill.training.memory import memory, trained
+from distill.training.speed import speed
 from stepdown.errors import SettingsError, TrainingError
 from stepdown.ledger import Ledger
 from stepdown.settings import Settings
@@ -67,6 +68,15 @@ def test_without_a_stated_speed_it_takes_the_last_ones_and_before_that_guesses(
     assert measured.speed_source == "the last training of this base"
     assert measured.seconds.likely - 25 == pytest.approx(measured.tokens / student.summary["tokens_per_s"])
     assert of(ledger, changed(unstated, method="full")).speed_source.startswith("a guess")
+
+
+def test_a_guess_allows_for_a_teacher_and_for_the_answers_that_are_sampled(
+    ledger: Ledger, settings: Settings, tmp_path: Path
+) -> None:
+    unstated, size = changed(settings, trainer={"tokens_per_s": None}), read_size(a_base(tmp_path / "other"))
+    plans = [a_plan(objective=objective) for objective in ("sft", "gkd")]
+    alone, taught = (speed(ledger, unstated, plan, size, "cpu", 2).tokens_per_s for plan in plans)
+    assert taught.likely == alone.likely / 4
 
 
 def test_what_does_not_fit_into_memory_is_refused_with_what_would(tmp_path: Path, ledger: Ledger) -> None:
