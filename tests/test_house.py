@@ -75,11 +75,16 @@ def test_the_settings_in_the_readme_are_valid(tmp_path: Path) -> None:
     from evals.checks import build_check
     from stepdown.settings import load_settings
 
-    (block,) = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    first, students = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     file = tmp_path / "stepdown.toml"
-    file.write_text(block)
+    file.write_text(first)
     task = load_settings(file, environ={}).tasks["default"]
     assert build_check("total", task.checks["total"]).needs_reference
+    # The second adds to the first, and has the small model anew.
+    file.write_text(re.sub(r"\[models\.small\].*?\n\n", "", first, flags=re.DOTALL) + students)
+    distils = load_settings(file, environ={})
+    assert distils.tasks["default"].student is not None
+    assert distils.models["small"].serving == "adapters"
 
 
 def test_no_room_is_a_drawer() -> None:
