@@ -7,7 +7,7 @@ kept already: it is not its own past.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -213,12 +213,14 @@ def _build(
     carried = _carried(ledger, past, found.own, left_out)
     if not found.own and not carried:
         raise NotEnoughEvidence(_nothing(task, found.known, left_out))
-    targets = [*found.own, *carried, *found.general]
+    known = {target.prompt_hash for target in found.own}
+    alone = [target for target in carried if target.prompt_hash not in known]
+    targets = [*found.own, *alone, *found.general]
     slices = _slices(ledger, task, targets)
     held_out = held_out_askings(ledger, found.known, past.past, targets)
     done = assemble(_given(targets, held_out, found, past, slices, student, count))
     _refuse_empty(task, done, left_out)
-    content = _content(done, found, past)
+    content = _content(done, found, past, {target.origin.body for target in carried})
     made_from = {"earlier": earlier.id if earlier else None, **found.made_from}
     card = card_of(
         done,
@@ -270,10 +272,10 @@ def _earlier(ledger: Ledger, task: str, inputs: str) -> Artifact | None:
 
 
 def _carried(ledger: Ledger, past: Content, own: Sequence[Target], left_out: Counter[str]) -> list[Target]:
-    """What was imported earlier, where nothing newer is known of its prompt."""
-    known = {target.prompt_hash for target in own}
+    """What was imported earlier, and not again since."""
+    again = {target.prompt_hash for target in own if target.source == Source.IMPORTED}
     imported = {one.body: one.slice for one in past.imported}
-    return [t for t in imported_targets(ledger, imported, left_out) if t.prompt_hash not in known]
+    return [t for t in imported_targets(ledger, imported, left_out) if t.prompt_hash not in again]
 
 
 def _given(
@@ -338,7 +340,7 @@ def _refuse_empty(task: str, done: Assembled, left_out: Mapping[str, int]) -> No
     )
 
 
-def _content(done: Assembled, found: _Found, past: Content) -> Content:
+def _content(done: Assembled, found: _Found, past: Content, carried: Set[str]) -> Content:
     included = {example.prompt_hash for part in PARTS for example in done.parts[part]}
     general = {e.prompt_hash: TRAIN for e in done.parts[TRAIN] if e.source == Source.GENERAL}
     placed = general | done.placed
@@ -346,7 +348,7 @@ def _content(done: Assembled, found: _Found, past: Content) -> Content:
     for prompt in found.looked_at | set(placed):
         prompts[prompt] = code_after(prompts.get(prompt), placed.get(prompt), prompt in included)
     rows = [row_of(example, part) for part in PARTS for example in done.parts[part]]
-    imported = {one.body: one for one in past.imported}
+    imported = {one.body: one for one in past.imported if one.body in carried}
     for row in rows:
         if row.source == Source.IMPORTED:
             imported[row.body] = Imported(row.body, row.slice)

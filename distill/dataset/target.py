@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from distill.dataset.answers import Choice, Known
@@ -122,7 +122,7 @@ def imported_targets(
             left_out[GONE] += 1
             continue
         said = from_file(texts.bodies[name])
-        yield filed_target(Source.IMPORTED, said.messages, said.tools, kind)
+        yield replace(filed_target(Source.IMPORTED, said.messages, said.tools, kind), origin=Origin(name))
 
 
 def held_out_askings(

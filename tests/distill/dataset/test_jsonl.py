@@ -29,6 +29,7 @@ from stepdown.ledger import Ledger
 from tests.distill.dataset.traffic import (
     TASK,
     Traffic,
+    answers_in,
     built,
     examples_of,
     prompts_in,
@@ -150,6 +151,26 @@ def test_an_import_is_a_dataset_and_is_replayed_in_the_ones_to_come(ledger: Ledg
     for part in PARTS:
         assert prompts_in(imported, part) <= prompts_in(later, part)
     assert later.card["replay"]["earlier"] == len(imported.parts["train"])
+
+
+def test_what_is_imported_again_with_another_answer_replaces_the_first(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    file, settings = tmp_path / "in.jsonl", settings_with(tmp_path)
+    for answer in ("wrong", "right"):
+        rows = [{"messages": [user(question(n)), said(f"{answer} {n}")]} for n in range(30)]
+        file.write_text("\n".join(map(json.dumps, rows)))
+        keep_dataset(ledger, import_dataset(ledger, settings, TASK, file, count=approximate_tokens))
+    with Traffic(ledger) as traffic:
+        for n in range(100, 120):
+            traffic.pair(question(n))
+    for _ in range(2):
+        later = built(ledger, settings)
+        keep_dataset(ledger, later)
+        said_now = {answers_in(later)[question(n)] for n in range(30)}
+        assert said_now == {f"right {n}" for n in range(30)}
+        with Traffic(ledger) as traffic:
+            traffic.pair(question(120))
 
 
 def test_a_file_of_which_nothing_can_be_learnt_is_refused_with_the_reason(
