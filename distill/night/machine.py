@@ -47,6 +47,8 @@ class Outcome(enum.StrEnum):
 
 # What comes after these does without them; what comes after any other needs it done.
 OPTIONAL = frozenset({Stage.LABEL, Stage.SLICES, Stage.PRACTICE})
+# What the next night takes up where it broke off.
+TAKEN_UP = (Stage.TRAIN, Stage.EXPORT, Stage.EVALUATE, Stage.GATE, Stage.RELABEL, Stage.FIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +171,18 @@ def found(events: Iterable[NightEvent], stage: str) -> Mapping[str, Any]:
 
 
 def left_over(events: Iterable[NightEvent]) -> str | None:
-    """The dataset of a night that broke off between it and the gate's verdict, for the next to take up."""
+    """The dataset of a night that broke off between it and the trial, for the next to take up.
+
+    A verdict of the gate against every candidate ends it, and so does a bound that allows nothing; a verdict
+    for one whose router was not fitted yet does not: by then there may be more prompts for it.
+    """
     seen = list(events)
     dataset: str | None = found(seen, Stage.DATASET).get("dataset")
-    ends = (ending_of(seen, stage) for stage in (Stage.TRAIN, Stage.EXPORT, Stage.EVALUATE, Stage.GATE))
-    broken = [e for e in ends if e is not None and e.outcome in (Outcome.FAILED, Outcome.STOPPED)]
-    if dataset is None or not broken or found(seen, Stage.GATE).get("gates"):
-        return None
-    return dataset
+    broken = [stage for stage in TAKEN_UP if _is_broken(seen, stage)]
+    refused = _is_broken(seen, Stage.GATE) and bool(found(seen, Stage.GATE).get("gates"))
+    return dataset if broken and not refused else None
+
+
+def _is_broken(events: Sequence[NightEvent], stage: Stage) -> bool:
+    ended = ending_of(events, stage)
+    return ended is not None and ended.outcome in (Outcome.FAILED, Outcome.STOPPED)

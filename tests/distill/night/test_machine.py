@@ -128,10 +128,14 @@ def test_who_sleeps_is_who_was_put_to_sleep_more_often_than_woken() -> None:
     assert asleep([slept, event(Stage.TRAIN, "asleep 2"), event(Stage.TRAIN, "awake 2")]) == []
 
 
-def test_a_dataset_is_left_over_where_no_gate_came_to_a_verdict() -> None:
+def test_a_dataset_is_left_over_where_nothing_was_decided() -> None:
     built = ended(Stage.DATASET, dataset="d")
     assert left_over([built, ended(Stage.TRAIN, Outcome.STOPPED)]) == "d"
     assert left_over([built, ended(Stage.TRAIN), ended(Stage.EVALUATE, Outcome.FAILED)]) == "d"
     assert left_over([built, ended(Stage.GATE, Outcome.STOPPED, gates=[{"passed": False}])]) is None
-    assert left_over([built, ended(Stage.GATE, Outcome.DONE, gates=[{"passed": True}])]) is None
+    passed = ended(Stage.GATE, Outcome.DONE, gates=[{"passed": True}])
+    assert left_over([built, passed]) is None
+    assert left_over([built, passed, ended(Stage.RELABEL, Outcome.STOPPED)]) == "d"
+    assert left_over([built, passed, ended(Stage.FIT, Outcome.FAILED)]) == "d"
+    assert left_over([built, passed, ended(Stage.BOUND, Outcome.STOPPED)]) is None
     assert left_over([ended(Stage.DATASET, Outcome.SKIPPED), ended(Stage.TRAIN, Outcome.SKIPPED)]) is None
