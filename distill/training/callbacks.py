@@ -62,16 +62,13 @@ def callback(journal: Journal, stopping: list[bool], patience: int) -> Any:
     from transformers import TrainerCallback
 
     class Watching(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, _args: Any, state: Any, control: Any, **_: Any) -> Any:
+            # It may have stopped, and been killed before it was kept.
+            control.should_training_stop = should_stop(_losses(state), patience)
+            return control
+
         def on_log(self, _args: Any, state: Any, _control: Any, logs: Any = None, **_: Any) -> None:
-            logs = logs or {}
-            kind = "validation" if "eval_loss" in logs else "train"
-            prefix = "eval_" if kind == "validation" else ""
-            values = {name: logs[prefix + name] for name in CURVE if prefix + name in logs}
-            tokens = logs.get(f"{prefix}num_tokens")
-            if "loss" in values:
-                journal.write(
-                    kind, step=state.global_step, steps=state.max_steps, tokens=tokens, values=values
-                )
+            _write_point(journal, state, logs or {})
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
             if state.global_step >= state.max_steps and args.eval_strategy != "no":
@@ -81,8 +78,7 @@ def callback(journal: Journal, stopping: list[bool], patience: int) -> Any:
             return control
 
         def on_evaluate(self, _args: Any, state: Any, control: Any, **_: Any) -> Any:
-            losses = [line["eval_loss"] for line in state.log_history if "eval_loss" in line]
-            if should_stop(losses, patience):
+            if should_stop(_losses(state), patience):
                 control.should_training_stop = True
             return control
 
@@ -92,6 +88,19 @@ def callback(journal: Journal, stopping: list[bool], patience: int) -> Any:
                 journal.write("checkpoint", step=state.global_step)
 
     return Watching()
+
+
+def _write_point(journal: Journal, state: Any, logs: dict[str, Any]) -> None:
+    kind = "validation" if "eval_loss" in logs else "train"
+    prefix = "eval_" if kind == "validation" else ""
+    values = {name: logs[prefix + name] for name in CURVE if prefix + name in logs}
+    tokens = logs.get(f"{prefix}num_tokens")
+    if "loss" in values:
+        journal.write(kind, step=state.global_step, steps=state.max_steps, tokens=tokens, values=values)
+
+
+def _losses(state: Any) -> list[float]:
+    return [line["eval_loss"] for line in state.log_history if "eval_loss" in line]
 
 
 def _anywhere(stopping: list[bool], args: Any) -> bool:

@@ -14,13 +14,13 @@ import pytest
 from sqlalchemy import select
 
 from distill.training import check_adapter, estimate, open_counter, train
-from distill.training.files import CHECKPOINTS, PROGRESS
+from distill.training.files import CHECKPOINTS, PROGRESS, RESULT
 from distill.training.journal import Tail
 from stepdown.errors import OutOfBudget, TrainingError
 from stepdown.ledger import Ledger, schema
 from stepdown.records import Artifact
 from stepdown.settings import Settings
-from stepdown.students import manifest_of
+from stepdown.students import files_of, manifest_of
 from tests.distill.training.worlds import TASK, a_dataset, pairs, settings_for, texts
 from tests.processes import wait_until
 from tests.tiny_model import tiny_model_in
@@ -143,6 +143,31 @@ def test_early_stopping_keeps_the_best_checkpoint(ledger: Ledger, quick: Setting
     assert student.summary["stopped_early"]
     assert student.summary["steps"] < student.summary["most_steps"]
     assert student.summary["kept_step"] == student.summary["steps"] - 4
+
+
+def test_a_training_that_had_stopped_early_and_was_killed_before_it_was_kept_makes_the_same_student(
+    ledger: Ledger, quick: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = [(prompt, f"{answer[::-1]}") for prompt, answer in pairs()]
+    dataset = a_dataset(ledger, pairs() * 4, wrong)
+    settings = _with(quick, epochs=40, patience=2, checkpoint_steps=2)
+    monkeypatch.setattr("distill.training.student.keep", _killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(ledger, settings, TASK, dataset)
+    monkeypatch.undo()
+    (folder,) = [path.parent for path in settings.students_folder.glob(f"*/{RESULT}")]
+    shutil.copytree(folder / "adapter", tmp_path / "first")
+    shutil.rmtree(folder / "adapter")
+    (folder / RESULT).unlink()
+    resumed = train(ledger, settings, TASK, dataset)
+    last = max(line["resumed"] for line in lines_of(settings) if line["kind"] == "ready")
+    assert last > 0
+    assert resumed.summary["steps"] <= last + 1
+    assert manifest_of(resumed).files == files_of(tmp_path / "first")
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_full_tuning_makes_a_whole_checkpoint(ledger: Ledger, dataset: Artifact, quick: Settings) -> None:
