@@ -16,6 +16,7 @@ from typing import NamedTuple
 from router.metrics import Metrics
 from router.model import RouterModel
 from router.policy import NO_POLICY, Policies, Scorer, TaskPolicy
+from stepdown.errors import ArtifactError
 from stepdown.records import Arm, Deployed, Mode
 from stepdown.registry import Registry
 from stepdown.replicas import Replicas
@@ -65,7 +66,7 @@ class LivePolicy:
         self._revision = NEVER
         self._noted: dict[str, str] = {}
         self._trouble = False
-        self._scorers: dict[str, Scorer] = {}
+        self._scorers: dict[tuple[str, str | None], Scorer] = {}
         self.missing: str | None = "the policies are not loaded yet"
         self._policies = MappingProxyType({name: self._policies_of(name, Deployed()) for name in tasks})
 
@@ -157,7 +158,7 @@ class LivePolicy:
         return TaskPolicy(
             mode=deployed.mode,
             policy=artifact or NO_POLICY,
-            scorer=self._scorer(artifact) if artifact else None,
+            scorer=self._scorer(artifact, deployed.student) if artifact else None,
             refused=refused,
             small=settings.small is not None,
             capabilities=frozenset(capabilities),
@@ -168,10 +169,15 @@ class LivePolicy:
             student=deployed.student,
         )
 
-    def _scorer(self, artifact: str) -> Scorer:
-        scorer = self._scorers.get(artifact)
+    def _scorer(self, artifact: str, student: str | None) -> Scorer:
+        """A router, which must have been fitted on the answers of the very model that it is to send to."""
+        scorer = self._scorers.get((artifact, student))
         if scorer is None:
-            scorer = RouterModel.from_bytes(self._registry.artifact(artifact).content)
+            router = self._registry.artifact(artifact)
+            if router.settings.get("student") != student:
+                asked = f"student {student!r}" if student else "the small model as declared"
+                raise ArtifactError(f"router {artifact!r} was not fitted on the answers of {asked}")
+            scorer = RouterModel.from_bytes(router.content)
             kept = list(self._scorers.items())[: 2 * len(self._tasks)]
-            self._scorers = {artifact: scorer, **dict(kept)}
+            self._scorers = {(artifact, student): scorer, **dict(kept)}
         return scorer

@@ -14,7 +14,7 @@ from router.model import RouterModel
 from router.policy import TaskPolicy
 from stepdown.ids import now
 from stepdown.ledger import Ledger
-from stepdown.records import Mode, Promotion
+from stepdown.records import Deployed, Mode, Promotion
 from stepdown.registry import Registry
 from stepdown.settings import ModelSettings, TaskSettings
 from tests.fakes import FakeModel
@@ -64,6 +64,14 @@ async def test_a_promotion_without_an_artifact_routes_nothing(live: LivePolicy, 
     policy = await refreshed(live)
     assert policy.scorer is None
     assert not policy.refused
+
+
+async def test_a_router_of_another_model_sends_a_student_nothing(live: LivePolicy, ledger: Ledger) -> None:
+    registry, artifact = Registry(ledger), promote(ledger, Mode.ROUTE, ROUTER)
+    assert not (await refreshed(live)).refused
+    to = Deployed(Mode.ROUTE, artifact, "a student")
+    assert registry.promote("default", to, actor="test", reason="", evidence={}, after=1)
+    assert (await refreshed(live)).refused
 
 
 SPOILT = [
