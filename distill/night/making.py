@@ -7,7 +7,7 @@ anywhere and begun again.
 from __future__ import annotations
 
 from distill.night import gpu
-from distill.night.machine import Ending, Stage, left_over
+from distill.night.machine import Ending, Outcome, Stage, ending_of, found, left_over
 from distill.night.tonight import Tonight, done, failed, skipped
 from stepdown.errors import OutOfBudget, StepdownError
 from stepdown.ids import now
@@ -67,6 +67,8 @@ def dataset(tonight: Tonight) -> Ending:
         )
     if (made := _made_before(tonight)) is not None:
         return done(_counted(made), dataset=made.id)
+    if (half := _half_trained(tonight)) is not None:
+        return half
     new, wanted = tonight.parts.new_examples(), tonight.student.min_new
     if new < wanted:
         return _too_little(tonight, f"{new:,} new examples, min_new is {wanted:,}", new)
@@ -80,6 +82,21 @@ def _made_before(tonight: Tonight) -> Artifact | None:
         return None
     newest = tonight.registry.newest(DATASET, tonight.night.task)
     return newest if newest is not None and newest.id != tonight.marks.get(NEWEST_DATASET) else None
+
+
+def _half_trained(tonight: Tonight) -> Ending | None:
+    """Go on with the training that the night before stopped at its budget, however much is new since.
+
+    On busy traffic each night has enough for a dataset of its own, and a long training would never end.
+    """
+    before = tonight.book.before(tonight.night)
+    events = tonight.book.events(before.id) if before else []
+    ended, name = ending_of(events, Stage.TRAIN), found(events, Stage.DATASET).get("dataset")
+    newest = tonight.registry.newest(DATASET, tonight.night.task)
+    stopped_there = ended is not None and ended.outcome == Outcome.STOPPED
+    if before is None or not stopped_there or newest is None or newest.id != name:
+        return None
+    return done(f"the training of night {before.id} is gone on with", dataset=name)
 
 
 def _too_little(tonight: Tonight, reason: str, new: int) -> Ending:

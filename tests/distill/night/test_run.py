@@ -327,16 +327,18 @@ def test_a_ledger_that_refuses_leaves_the_stage_to_the_next_look_and_not_for_eve
     assert reason(ledger, Stage.DATASET) == "the database is away"
 
 
-def test_the_next_night_takes_up_a_dataset_whose_training_was_stopped(
-    ledger: Ledger, scene: Scene, tmp_path: Path
+@pytest.mark.parametrize("new", [0, 1000])
+def test_the_next_night_goes_on_with_a_training_that_was_stopped_however_much_is_new(
+    ledger: Ledger, scene: Scene, tmp_path: Path, new: int
 ) -> None:
     scene.raises["train"] = OutOfBudget("its 240 minutes are up")
     go(ledger, settings_for(tmp_path), scene)
     scene.raises.clear()
+    scene.new = new
     done = go(ledger, settings_for(tmp_path), scene, AT + timedelta(days=1))
     assert "on trial" in (done or "")
     taken_up = reason(ledger, Stage.DATASET, f"{TASK}/2026-11-23")
-    assert taken_up == f"0 new examples, min_new is 20; the dataset of night {NIGHT} is taken up"
+    assert taken_up == f"the training of night {NIGHT} is gone on with"
     assert Registry(ledger).count("dataset", TASK) == 1
 
 
