@@ -98,8 +98,11 @@ class UpstreamTimeout(UpstreamError):
         super().__init__(message, status=504)
 
 
+UNREACHABLE = "cannot be reached"
+
+
 class UpstreamUnreachable(UpstreamError):
-    """No connection to a model could be made."""
+    """No connection to a model could be made; where its server was away the message says `UNREACHABLE`."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, status=503)

@@ -25,6 +25,7 @@ from evals.labelling import first_unlabelled
 from evals.outcomes import ANSWERING, JUDGED, Outcomes, read_outcomes, read_prompts
 from router.asgi import HUNG_UP
 from router.model import RouterModel
+from stepdown.errors import UNREACHABLE
 from stepdown.ledger import Ledger, schema
 from stepdown.records import Arm, Mode, Reason, Role, Tier
 from stepdown.registry import Registry
@@ -153,14 +154,15 @@ def _by_proxy(row: Any) -> bool:
 def _is_coming(patience: timedelta) -> Callable[[Any], bool]:
     """Tells, call by call in their order, which were for a student that its server does not have yet.
 
-    After a restart or a rollback it comes within moments, or a checkpoint within minutes. One that is not
-    there for longer fails.
+    After a restart or a rollback it comes within moments, a checkpoint within minutes; and a server that is
+    away is away for every student. What is not there for longer fails.
     """
     since: datetime | None = None
 
     def tell(row: Any) -> bool:
         nonlocal since
-        since = (since or row.at) if row.status == ABSENT else None
+        away = row.status == ABSENT or (row.status == 0 and UNREACHABLE in (row.error or ""))
+        since = (since or row.at) if away else None
         return since is not None and row.at - since < patience
 
     return tell
@@ -188,7 +190,7 @@ def _calls_query(task: str, of_model: ColumnElement[bool]) -> Select[Any]:
     r, c = schema.requests, schema.calls
     return (
         select(
-            *(c.c[name] for name in ("at", "role", "status", "complete", "latency_ms")),
+            *(c.c[name] for name in ("at", "role", "status", "complete", "latency_ms", "error")),
             *(r.c[name] for name in ("id", "conversation", "tenant")),
             r.c.at.label("request_at"),
             r.c.status.label("request_status"),

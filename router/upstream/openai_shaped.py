@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from router.upstream.base import RELAYED_HEADERS, Headers, Reply
-from stepdown.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from stepdown.errors import UNREACHABLE, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 
 KEEP_ALIVE_S = 4.0  # below the 5 s after which uvicorn, and so vLLM, closes an idle connection
 DNS_CACHE_S = 60
@@ -77,7 +77,7 @@ class OpenAIShaped:
             return UpstreamTimeout(f"{self._name} sent nothing for {waited:g} s (its timeout_s)")
         if isinstance(error, aiohttp.ClientConnectorError):
             reason = error.os_error.strerror or type(error.os_error).__name__
-            return UpstreamUnreachable(f"{self._name} cannot be reached: {reason}")
+            return UpstreamUnreachable(f"{self._name} {UNREACHABLE}: {reason}")
         if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError | OSError):
             return UpstreamError(f"{self._name} closed the connection before its answer was whole")
         return UpstreamError(f"{self._name} sent no valid HTTP answer: {type(error).__name__}")

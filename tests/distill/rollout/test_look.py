@@ -308,10 +308,11 @@ def test_what_an_evaluation_asks_a_student_in_service_is_not_its_traffic(ledger:
 
 
 @pytest.mark.parametrize(("minutes", "goes"), [(9, False), (11, True)])
+@pytest.mark.parametrize("failed", [(404, None), (0, "model 'mini' cannot be reached: Connection refused")])
 def test_a_student_that_its_server_does_not_have_yet_is_waited_for(
-    ledger: Ledger, minutes: float, goes: bool
+    ledger: Ledger, failed: tuple[int, str | None], minutes: float, goes: bool
 ) -> None:
-    """Else a student that a rollback puts back would be taken out while its server loads it."""
+    """Else a student that a rollback puts back, or whose server starts anew, would be taken out meanwhile."""
     student = a_student(ledger)
     promote(ledger, Deployed(Mode.ROUTE, None, student))
     traffic = Traffic(ledger)
@@ -319,7 +320,8 @@ def test_a_student_that_its_server_does_not_have_yet_is_waited_for(
         "model": served_name(student),
         "student": student,
         "failing": 1.0,
-        "status_of_failed": 404,
+        "status_of_failed": failed[0],
+        "error_of_failed": failed[1],
     }
     traffic.served(30, **absent)
     CLOCK.at += timedelta(minutes=minutes)

@@ -240,6 +240,7 @@ class Traffic:
         student: str | None = None,
         failing: Chance = 0.0,
         status_of_failed: int = 0,
+        error_of_failed: str | None = None,
         latency_ms: float = 10.0,
         **request: Any,
     ) -> None:
@@ -257,6 +258,7 @@ class Traffic:
                     tier=Tier.SMALL,
                     model=model,
                     status=status_of_failed if failed else 200,
+                    error=error_of_failed if failed else None,
                     complete=not failed,
                     latency_ms=latency_ms,
                 )
