@@ -71,10 +71,11 @@ def test_what_is_no_text_is_said(ledger: Ledger) -> None:
 def test_of_a_model_that_answered_twice_the_later_answer_is_judged(ledger: Ledger) -> None:
     pair = answered(ledger, "sums", "2+2?", "4", shadow="5")
     later = Body.of(completion_body("6"))
+    again = {"role": Role.SHADOW, "tier": Tier.SMALL, "model": "small"}
     ledger.append(
         [
             later,
-            a_call(id="z", request=pair.request, role=Role.SHADOW, tier=Tier.SMALL, body=later.digest),
+            a_call(id="z", request=pair.request, **again, body=later.digest),
             a_call(request=pair.request, role=Role.LIVE, tier=Tier.SMALL, status=500, complete=False),
         ]
     )
