@@ -13,7 +13,7 @@ from datetime import timedelta
 from distill.serving.assignment import Assignment, assign
 from distill.serving.child import Checkpoint, ServerChild
 from distill.serving.servers import asked_for, is_to_sleep, turn
-from distill.serving.vllm import VllmServer
+from distill.serving.vllm import ServerAway, VllmServer
 from distill.serving.wanted import Wanted, wanted_of
 from stepdown.errors import ArtifactError, ServingError
 from stepdown.ids import now
@@ -74,8 +74,24 @@ class Agent:
                 return  # another server is being swapped
             if is_to_sleep(self._ledger, self._alias):
                 self._note(State.ASLEEP)
-                return
-            self._look()
+            elif (why := self._asleep_still()) is not None:
+                self._note(State.ASLEEP, why)
+            else:
+                self._look()
+
+    def _asleep_still(self) -> str | None:
+        """Wake a server that sleeps though nothing is trained; returns why it does not wake."""
+        if self._child.checkpoint is None:
+            return None
+        try:
+            if self._server.is_asleep():
+                self._server.wake()
+                self._say("woken: it slept though nothing is trained")
+        except ServerAway:
+            return None  # nothing can be said of it
+        except ServingError as error:
+            return str(error)
+        return None
 
     def _look(self) -> None:
         wanted = wanted_of(self._ledger, self._settings, self._alias)

@@ -38,6 +38,9 @@ def reconcile(
 ) -> list[str]:
     """Look at the servers of every model that is served with adapters or sleeps, and put right what is not.
 
+    A model that was left asleep is looked at whatever the settings say of it now: else its tasks would stay
+    on strong for ever.
+
     Args:
         ledger: Where the registry is, and what was seen is noted.
         settings: All settings.
@@ -51,8 +54,12 @@ def reconcile(
         LedgerError: The ledger refused.
     """
     said: list[str] = []
+    replicas = Replicas(ledger)
+    asleep = {seen.alias for seen in replicas.all() if seen.state is State.ASLEEP}
     for alias, model in settings.models.items():
-        if model.url is None or not (model.serving == "adapters" or model.sleeps):
+        if alias in asleep and not model.servers:
+            replicas.forget(alias, but=())  # it is the provider's now, and nobody's servers sleep
+        if not model.servers or not (model.serving == "adapters" or model.sleeps or alias in asleep):
             continue
         with turn(ledger, alias) as held:
             if held:

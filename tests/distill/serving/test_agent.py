@@ -338,3 +338,29 @@ def children_of(parent: int, name: str) -> list[int]:
             if int(fields[1]) == parent and name in command:
                 found.append(int(stat.parent.name))
     return found
+
+
+def test_a_server_whose_trainer_is_gone_is_woken_before_anything_is_sent_to_it(
+    ledger: Ledger, settings: Settings, make: Callable[..., Server]
+) -> None:
+    server = make(settings)
+    server.agent.look()
+    server.client.sleep()
+    server.agent.look()
+    assert server.client.is_asleep() is False
+    assert noted(ledger, server).state is State.SERVING
+
+
+def test_a_server_that_does_not_wake_is_sent_nothing(
+    ledger: Ledger, settings: Settings, make: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = make(settings)
+    server.agent.look()
+    server.client.sleep()
+
+    def fails(_: VllmServer) -> None:
+        raise ServingError("it does not wake")
+
+    monkeypatch.setattr(VllmServer, "wake", fails)
+    server.agent.look()
+    assert (noted(ledger, server).state, noted(ledger, server).note) == (State.ASLEEP, "it does not wake")

@@ -12,11 +12,12 @@ import msgspec
 import pytest
 
 from distill.serving import put_to_sleep, reconcile, serve, wake
+from distill.serving.servers import end_sleep
 from distill.serving.vllm import VllmServer
 from stepdown.errors import ServingError
 from stepdown.ledger import Ledger
 from stepdown.replicas import Replicas, State
-from stepdown.settings import Settings
+from stepdown.settings import ModelSettings, Settings
 from tests.distill.serving.students import TASK, a_student, names, promote, settings_for
 from tests.fake_vllm import FakeVllm
 from tests.processes import Process, wait_until
@@ -28,7 +29,7 @@ import sys, time
 import msgspec
 from distill.serving import put_to_sleep
 from stepdown.ledger import Ledger
-from stepdown.settings import Settings
+from stepdown.settings import ModelSettings, Settings
 settings = msgspec.json.decode(open(sys.argv[1], "rb").read(), type=Settings)
 put_to_sleep(Ledger(settings.database_url, migrated=False), settings, {}, "small")
 print("trains", flush=True)
@@ -155,3 +156,25 @@ def test_they_are_woken_when_the_trainer_is_killed(
 
     wait_until("they are woken", awake)
     assert states(ledger) == {State.SERVING}
+
+
+@pytest.mark.parametrize("serving", ["adapters", "as_is"])
+def test_one_that_the_settings_have_sleep_no_more_is_woken_all_the_same(
+    ledger: Ledger, settings: Settings, servers: list[FakeVllm], serving: str
+) -> None:
+    put_to_sleep(ledger, settings, {}, "small")
+    small = msgspec.structs.replace(settings.models["small"], sleeps=False, serving=serving)
+    settings = msgspec.structs.replace(settings, models={**settings.models, "small": small})
+    assert reconcile(ledger, settings, {}) == [], "the training goes on"
+    end_sleep(ledger, "small")
+    assert all("woken" in line for line in reconcile(ledger, settings, {}))
+    assert not any(server.asleep for server in servers)
+    assert Replicas(ledger).asleep() == frozenset()
+
+
+def test_one_that_has_no_servers_any_more_is_noted_asleep_no_more(ledger: Ledger, settings: Settings) -> None:
+    put_to_sleep(ledger, settings, {}, "small")
+    small = ModelSettings(model="provider/small")
+    reconcile(ledger, msgspec.structs.replace(settings, models={**settings.models, "small": small}), {})
+    assert Replicas(ledger).asleep() == frozenset()
+    wake(ledger, settings, {}, "small")
