@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, and_, or_, select
+from sqlalchemy import ColumnElement, Row, and_, select, tuple_
 
 from distill.evaluation.held_out import Trained
 from stepdown.ledger import Ledger, schema
@@ -112,5 +112,5 @@ def _pages(ledger: Ledger, task: str) -> Iterator[Sequence[Row[Any]]]:
         if len(page) < PAGE:
             return
         last = page[-1]
-        older = or_(_r.c.at < last.at, and_(_r.c.at == last.at, _r.c.id < last.id))
+        older = tuple_(_r.c.at, _r.c.id) < (last.at, last.id)
         page = ledger.rows(query.where(_r.c.at <= last.at, older))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select, tuple_
 
 from evals.judge.judges import Judge, version_of
 from router.fitting.splits import position
@@ -144,15 +144,7 @@ def _paged(ledger: Ledger, statement: Select[Any], calls: Sequence[Any]) -> Iter
             return
         last = page[-1]
         values = [last.at, *(last._mapping[f"{call.name}_id"] for call in calls)]
-        beyond = or_(
-            *(
-                and_(
-                    *(key == value for key, value in zip(keys[:i], values[:i], strict=True)),
-                    keys[i] > values[i],
-                )
-                for i in range(len(keys))
-            )
-        )
+        beyond = tuple_(*keys) > tuple(values)
         page = ledger.rows(statement.where(_r.c.at >= last.at, beyond).order_by(*keys).limit(PAGE))
 
 
