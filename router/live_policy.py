@@ -65,10 +65,9 @@ class LivePolicy:
         self._metrics = metrics
         self._revision = NEVER
         self._noted: dict[str, str] = {}
-        self._trouble = False
         self._scorers: dict[tuple[str, str | None], Scorer] = {}
         self.missing: str | None = "the policies are not loaded yet"
-        self._policies = MappingProxyType({name: self._policies_of(name, Deployed()) for name in tasks})
+        self._policies = MappingProxyType({name: Policies(self._policy(name, Deployed())) for name in tasks})
 
     def of(self, task: str, unit: str = "") -> TaskPolicy:
         """What is in force for a task, and a unit: a conversation, or a request that belongs to none."""
@@ -95,9 +94,9 @@ class LivePolicy:
             self._note("", f"the policies cannot be read, those in force stay: {error}")
             self.missing = f"the ledger cannot be read: {error}"
             return
-        self._revision = NEVER if self._trouble else revision
         self._policies, self.missing = MappingProxyType(policies), None
         self._noted.pop("", None)
+        self._revision = NEVER if self._noted else revision
         self._metrics.policy_revision.set(revision.promotions)
 
     def _look(self) -> Revision:
@@ -105,47 +104,38 @@ class LivePolicy:
         return Revision(self._registry.revision(), asleep)
 
     def _load(self, asleep: frozenset[str]) -> dict[str, Policies]:
-        self._trouble = False
         return {task: self._load_task(task, self._tasks[task].small in asleep) for task in self._tasks}
 
     def _load_task(self, task: str, asleep: bool) -> Policies:
         deployed = Deployed()
         try:
             deployed = self._registry.deployed(task)
-            policies = self._policies_of(task, deployed, asleep=asleep)
+            control = self._policy(task, deployed, asleep=asleep)
         except Exception as error:  # a corrupt row may fail in any way, and must stop nothing
             self._note(task, f"task {task!r} stays on strong: {error}")
-            return self._policies_of(task, deployed.settled, refused=True)
-        if not self._trouble:
-            self._noted.pop(task, None)
+            return Policies(self._policy(task, deployed, refused=True))
+        try:
+            policies = self._with_candidate(task, control, deployed, asleep)
+        except Exception as error:
+            self._note(task, f"task {task!r} has no canary: {error}")
+            return Policies(control)
+        self._noted.pop(task, None)
         return policies
 
     def _note(self, task: str, trouble: str) -> None:
-        """Log and count a trouble once, however often it is met."""
-        self._trouble = True
+        """Log and count a trouble once, however often it is met; what is noted is tried again."""
         if self._noted.get(task) != trouble:
             self._noted[task] = trouble
             self._metrics.reload_failures.inc()
             log.error(trouble)
 
-    def _policies_of(
-        self, task: str, deployed: Deployed, *, refused: bool = False, asleep: bool = False
-    ) -> Policies:
-        control = self._policy(task, deployed, refused=refused, asleep=asleep)
+    def _with_candidate(self, task: str, control: TaskPolicy, deployed: Deployed, asleep: bool) -> Policies:
         if deployed.candidate is None:
             return Policies(control)
         if not deployed.candidate_share:
             return Policies(replace(control, mirror=served_name(deployed.candidate)))
-        return self._on_trial(task, control, deployed, asleep)
-
-    def _on_trial(self, task: str, control: TaskPolicy, deployed: Deployed, asleep: bool) -> Policies:
-        assert deployed.candidate is not None
         tried = Deployed(Mode.ROUTE, deployed.candidate_router, deployed.candidate)
-        try:
-            canary = replace(self._policy(task, tried, asleep=asleep), arm=Arm.CANARY)
-        except Exception as error:
-            self._note(task, f"task {task!r} has no canary: {error}")
-            return Policies(control)
+        canary = replace(self._policy(task, tried, asleep=asleep), arm=Arm.CANARY)
         control = replace(control, arm=Arm.CONTROL)
         return Policies(control, canary, deployed.candidate, deployed.candidate_share)
 
@@ -165,7 +155,6 @@ class LivePolicy:
             shadow_share=settings.shadow_share,
             exploration=settings.exploration,
             asleep=asleep,
-            model=served_name(deployed.student) if deployed.student else None,
             student=deployed.student,
         )
 

@@ -55,8 +55,7 @@ class TaskPolicy:
         small: Whether the task has a small model.
         capabilities: What the small model may be sent beside plain text.
         asleep: Whether the small model's servers sleep, and must not be asked.
-        model: Name under which the small model's server has it; None is the name of the settings.
-        student: Artifact id of the student that it is; None is the model as declared.
+        student: Artifact id of the student that is the small model; None is the model as declared.
         arm: Which of two policies this is, where a candidate is tried on live traffic.
         mirror: Name of a candidate that is asked too, unseen by the client, on `shadow_share` of requests.
     """
@@ -70,7 +69,6 @@ class TaskPolicy:
     shadow_share: float = 1.0
     exploration: float = 0.05
     asleep: bool = False
-    model: str | None = None
     student: str | None = None
     arm: Arm | None = None
     mirror: str | None = None

@@ -45,6 +45,7 @@ from stepdown.errors import BadRequest, LedgerError, UpstreamError
 from stepdown.ids import new_id, now
 from stepdown.ledger import Body, GroupCommit, Record
 from stepdown.records import Decision, Request, Role, Tier
+from stepdown.students import served_name
 
 NOT_RECORDED = "the answer was withheld because the ledger could not keep its record"
 
@@ -237,8 +238,8 @@ class ChatEndpoint:
             return self._models[target.alias]
         if tier is Tier.STRONG:
             return self._models[self._catalogue.alias(target.task, tier)]
-        model, student = self._small(exchange), exchange.policy.model
-        return model if student is None else model.served_as(student)
+        model, student = self._small(exchange), exchange.policy.student
+        return model if student is None else model.served_as(served_name(student))
 
     def _small(self, exchange: Exchange) -> Model:
         """The small model of a request's task, as declared."""

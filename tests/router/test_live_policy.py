@@ -112,6 +112,20 @@ def promote_after_spoiling(ledger: Ledger) -> None:
     ledger.append([again])
 
 
+async def test_a_trouble_that_comes_back_is_said_again_though_another_task_is_in_trouble(
+    live: LivePolicy, ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    promote(ledger, Mode.ROUTE, b"no router", task="other")
+    for _ in range(2):
+        promote(ledger, Mode.ROUTE, b"no router")
+        assert (await refreshed(live)).refused
+        promote(ledger, Mode.SHADOW)
+        assert not (await refreshed(live)).refused
+        assert live.of("other").refused
+    errors = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
+    assert ["'default'" in error for error in errors] == [True, False, True]
+
+
 async def test_an_artifact_that_is_no_router_is_refused(live: LivePolicy, ledger: Ledger) -> None:
     promote(ledger, Mode.ROUTE, b"a router of another version")
     assert (await refreshed(live)).refused
