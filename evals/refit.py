@@ -18,7 +18,6 @@ from evals.labelling import first_unlabelled
 from evals.order_bias import order_lines
 from evals.outcomes import JUDGED, Outcomes, certifiable, read_outcomes, training_examples
 from evals.promotion import (
-    ACTOR,
     CERTIFIABLE,
     JUDGED_BY,
     Step,
@@ -30,9 +29,9 @@ from evals.promotion import (
 from router.fitting.fit import Example, fit_router
 from stepdown import __version__
 from stepdown.errors import ArtifactError, NotEnoughEvidence
-from stepdown.ids import digest
+from stepdown.ids import digest, now
 from stepdown.ledger import Ledger
-from stepdown.records import Artifact, Deployed
+from stepdown.records import ACTOR, Artifact, Deployed
 from stepdown.registry import Registry
 from stepdown.settings import TaskSettings
 
@@ -79,7 +78,7 @@ def refit(ledger: Ledger, task_name: str, task: TaskSettings) -> Refit:
     why_not = why_not_fit(task, seen.pairs, newest, seen.may_certify)
     router = None
     if why_not is None:
-        router, why_not = _fit(ledger, registry, seen, task_name, task, student)
+        router, why_not = _fit(registry, seen, _examples(ledger, seen, task), task_name, task, student)
     else:
         why_not = "; ".join([why_not, *order_lines(seen.outcomes.by_order)])
     step = _promote(registry, task_name, task, bool(seen.outcomes.calls["trusted"].any()))
@@ -99,9 +98,10 @@ def fit_for(ledger: Ledger, task_name: str, task: TaskSettings, student: str) ->
     registry = Registry(ledger)
     seen = _look(ledger, task_name, task, student)
     newest = _newest(registry, task_name, student)
-    if newest is not None and newest.parents == (_name_of(_examples(ledger, seen, task)),):
+    examples = _examples(ledger, seen, task)
+    if newest is not None and newest.parents == (_name_of(examples),):
         return newest
-    router, why_not = _fit(ledger, registry, seen, task_name, task, student)
+    router, why_not = _fit(registry, seen, examples, task_name, task, student)
     if router is None:
         raise NotEnoughEvidence(why_not or "no router was fitted")
     return router
@@ -137,9 +137,13 @@ def _examples(ledger: Ledger, seen: _Look, task: TaskSettings) -> list[Example]:
 
 
 def _fit(
-    ledger: Ledger, registry: Registry, seen: _Look, task_name: str, task: TaskSettings, student: str | None
+    registry: Registry,
+    seen: _Look,
+    examples: Sequence[Example],
+    task_name: str,
+    task: TaskSettings,
+    student: str | None,
 ) -> tuple[Artifact | None, str | None]:
-    examples = _examples(ledger, seen, task)
     wanted, look = promise_of(task), registry.count(ROUTER, task_name) + 1
     try:
         fitted = fit_router(
@@ -208,9 +212,9 @@ def _name_of(examples: Sequence[Example]) -> str:
 
 
 def _promote(registry: Registry, task_name: str, task: TaskSettings, labelled: bool) -> Step | None:
-    current = registry.current(task_name)
-    student = current.student if current else None
-    step = next_step(task, current, _newest(registry, task_name, student), labelled=labelled)
+    history = registry.history(task_name)
+    student = history[-1].student if history else None
+    step = next_step(task, history, _newest(registry, task_name, student), now(), labelled=labelled)
     if step is None:
         return None
     promoted = registry.promote(
@@ -219,6 +223,6 @@ def _promote(registry: Registry, task_name: str, task: TaskSettings, labelled: b
         actor=ACTOR,
         reason=step.reason,
         evidence=step.evidence,
-        after=current.sequence if current else 0,
+        after=history[-1].sequence if history else 0,
     )
     return step if promoted else None  # somebody else was first, and the next look sees what they did
