@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -34,10 +34,8 @@ def beating(database_url: str, name: str) -> Iterator[None]:
 
     def beat() -> None:
         while not over.wait(EVERY_S):
-            with suppress(LedgerError):
-                ledger = Ledger(database_url, migrated=False)
+            with suppress(LedgerError), closing(Ledger(database_url, migrated=False)) as ledger:
                 ledger.beat(name)
-                ledger.close()
 
     thread = threading.Thread(target=beat, name=f"beat of {name}", daemon=True)
     thread.start()

@@ -114,7 +114,8 @@ def _of_students(settings: Settings) -> list[Hint]:
 
 def _reliability(settings: Settings) -> dict[str, Any]:
     # A message taken by a killed worker comes back after this time; until then the schedule's next
-    # hint has done its work. It must be longer than any task, or tasks would run twice at once.
+    # hint has done its work. It must be longer than any task, or tasks would run twice at once; only a
+    # night may take longer, and of that the ledger's lock lets one run at a time.
     visibility = {"visibility_timeout": 2 * hard_limit_s(settings)}
     return {
         "task_acks_late": True,

@@ -85,8 +85,8 @@ def _settings(base: Path, python: Path, home: Path, port: int) -> Settings:
 
 def _to_shadow(ledger: Ledger, settings: Settings) -> None:
     """What the workers do before the first night: the task is in shadow, and has its router if it can."""
-    manual = msgspec.structs.replace(settings.tasks[DEFAULT_TASK], promotion="auto")
-    refit(ledger, DEFAULT_TASK, manual)
+    by_itself = msgspec.structs.replace(settings.tasks[DEFAULT_TASK], promotion="auto")
+    refit(ledger, DEFAULT_TASK, by_itself)
     assert Registry(ledger).deployed(DEFAULT_TASK).mode in (Mode.SHADOW, Mode.ROUTE)
 
 
