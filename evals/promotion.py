@@ -6,16 +6,18 @@ that allows nothing takes it back. Pure: it knows nothing of ledgers and fits no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from stepdown.records import Artifact, Mode, Promotion
+from stepdown.records import ACTOR, Artifact, Mode, Promotion
+from stepdown.rollback import author_of
 from stepdown.settings import TaskSettings
 
 AUTO = "auto"
-ACTOR = "auto"
 GROWTH_PERCENT = 10
+SKEW = timedelta(days=1)  # by which clocks of machines may differ, to be generous
 CERTIFIABLE = "certifiable"
 JUDGED_BY = "judged_by"
 
@@ -86,7 +88,12 @@ def share_of(delta: float, look: int) -> float:
 
 
 def next_step(
-    task: TaskSettings, current: Promotion | None, newest: Artifact | None, *, labelled: bool = False
+    task: TaskSettings,
+    history: Sequence[Promotion],
+    newest: Artifact | None,
+    at: datetime,
+    *,
+    labelled: bool = False,
 ) -> Step | None:
     """The promotion that the evidence calls for, or None.
 
@@ -95,19 +102,21 @@ def next_step(
 
     Args:
         task: The task's settings.
-        current: The promotion in force.
+        history: The task's promotions, oldest first.
         newest: The task's newest router; its summary has the `certificate`.
+        at: The present.
         labelled: Whether the task has trusted labels; without them, and without a check or a judge, shadow
             calls would be paid for and never be learnt from.
     """
     if task.promotion != AUTO or task.small is None or not (task.checks or task.judges or labelled):
         return None
+    current = history[-1] if history else None
     mode = current.mode if current else Mode.STRONG
     if mode is Mode.STRONG:
-        if current is not None and (current.actor != ACTOR or current.candidate is not None):
-            return None  # a person put the task on strong, and only a person takes it off
+        if is_kept_on_strong(history) or (current is not None and current.candidate is not None):
+            return None
         return Step(Mode.SHADOW, None, f"small model {task.small!r} is configured", {})
-    if newest is None or (current is not None and newest.at <= current.at):
+    if newest is None or _was_there(newest, history, at):
         return None
     certificate = newest.summary["certificate"]
     if certificate["coverage"] > 0:
@@ -117,6 +126,23 @@ def next_step(
         reason = f"the newest router certifies nothing: {certificate['reason']}"
         return Step(Mode.SHADOW, None, reason, newest.summary)
     return None
+
+
+def is_kept_on_strong(history: Sequence[Promotion]) -> bool:
+    """Whether a person put the task on strong, so that only a person takes it off."""
+    return bool(history) and history[-1].mode is Mode.STRONG and author_of(history) not in (None, ACTOR)
+
+
+def _was_there(router: Artifact, history: Sequence[Promotion], at: datetime) -> bool:
+    """Whether a router was there when what is in force was promoted.
+
+    A promotion of a clock that was ahead says nothing of when it was made, or it would keep every router
+    from being promoted until that time has come.
+    """
+    dated = (promotion.at for promotion in history if promotion.at <= at + SKEW)
+    return router.id in {promotion.artifact for promotion in history} or any(
+        router.at <= one for one in dated
+    )
 
 
 def _promise_kept(router: Artifact) -> Promise:

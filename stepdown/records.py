@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
+ACTOR = "auto"  # of what no person asked for
+
 
 class Mode(enum.StrEnum):
     """Phase of a task: who answers, and what is learnt."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from stepdown.records import Deployed, Promotion
+from stepdown.records import ACTOR, Deployed, Promotion
 
 ROLLBACK_OF = "rollback_of"
 
@@ -27,6 +27,20 @@ def not_taken_back(history: Sequence[Promotion]) -> list[Promotion]:
 
 def _sequences(named: int | Sequence[int]) -> frozenset[int]:
     return frozenset([named] if isinstance(named, int) else named)
+
+
+def author_of(history: Sequence[Promotion]) -> str | None:
+    """By whose word what is in force is so: of a rollback that nobody asked for, by that of what it put back.
+
+    None is nobody's: it is as it was before the first promotion.
+    """
+    if not history:
+        return None
+    last = history[-1]
+    if last.actor != ACTOR or ROLLBACK_OF not in last.evidence:
+        return last.actor
+    first = min(_sequences(last.evidence[ROLLBACK_OF]))
+    return author_of([promotion for promotion in history if promotion.sequence < first])
 
 
 class Rollback(NamedTuple):

@@ -12,6 +12,7 @@ from distill.night.machine import Ending, Stage
 from distill.night.making import label_backlog
 from distill.night.parts import Judged
 from distill.night.tonight import Tonight, done, failed, skipped, stopped
+from evals.promotion import AUTO
 from evals.report.layout import dollars
 from stepdown.errors import OutOfBudget, ServingError, StepdownError
 
@@ -141,7 +142,7 @@ def canary(tonight: Tonight) -> Ending:
     student = str(tonight.found(Stage.GATE)["student"])
     if _was_begun(tonight, student):
         return done("its trial had begun when this stage was broken off", student=student)
-    if tonight.task.promotion != "auto":
+    if tonight.task.promotion != AUTO:
         why = f"promotion is manual: `stepdown promote --task {tonight.night.task} --student {student}`"
         return skipped(f"{why} begins the trial", student=student)
     evidence = {

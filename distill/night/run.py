@@ -39,11 +39,10 @@ from stepdown.errors import LedgerError, OutOfBudget, SettingsError, StepdownErr
 from stepdown.ids import now
 from stepdown.ledger import Ledger
 from stepdown.ledger.lock import alone
-from stepdown.records import Night
+from stepdown.records import ACTOR, Night
 from stepdown.registry import Registry
 from stepdown.settings import Settings
 
-ACTOR = "auto"
 LOCK = "night"  # one for all tasks, which may share a GPU
 LONGEST_WORDS = 1_000
 

@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill.rollout.trial import rollback_from_service, trial_of, was_rolled_back
+from evals.promotion import is_kept_on_strong
 from stepdown.errors import StepdownError
 from stepdown.ledger import Ledger
-from stepdown.records import Artifact, Deployed, Mode, Promotion
+from stepdown.records import ACTOR, Artifact, Deployed, Mode, Promotion
 from stepdown.registry import Registry
-from stepdown.rollback import ROLLBACK_OF, rollback_of
+from stepdown.rollback import ROLLBACK_OF, Rollback, author_of, rollback_of
 from stepdown.settings import Settings
 from stepdown.students import STUDENT
 
-AUTO = "auto"
 ROUTER = "router"
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def begin(
         return False
     to = _deployed(history)._replace(candidate=student, candidate_router=router, candidate_share=0.0)
     reason = f"student {student[:12]} passed the gate: in the shadow of live traffic"
-    return _promote(ledger, task, history, to, AUTO, reason, evidence)
+    return _promote(ledger, task, history, to, ACTOR, reason, evidence)
 
 
 def why_not_begin(ledger: Ledger, settings: Settings, task: str, student: str, router: str) -> str | None:
@@ -69,8 +69,8 @@ def why_not_begin(ledger: Ledger, settings: Settings, task: str, student: str, r
         return f"student {newest.candidate[:12]} is on trial"
     if newest is not None and newest.student == student:
         return "it is in service"
-    if newest is not None and newest.mode is Mode.STRONG and newest.actor != AUTO:
-        return f"{newest.actor} put the task on strong, and only a person takes it off"
+    if is_kept_on_strong(history):
+        return f"{author_of(history)} put the task on strong, and only a person takes it off"
     if was_rolled_back(history, student):
         return "it was rolled back; `stepdown promote --student` tries it again"
     found = router_of(ledger, task, student, router)
@@ -129,7 +129,7 @@ def move_on(
         to = Deployed(Mode.ROUTE, newest.candidate_router, newest.candidate)
     else:
         to = newest._replace(candidate_share=share)
-    return _promote(ledger, task, history, to, AUTO, reason, evidence)
+    return _promote(ledger, task, history, to, ACTOR, reason, evidence)
 
 
 def roll_back(
@@ -137,7 +137,7 @@ def roll_back(
     task: str,
     reason: str,
     evidence: Mapping[str, Any],
-    actor: str = AUTO,
+    actor: str = ACTOR,
     *,
     history: Sequence[Promotion] | None = None,
 ) -> bool:
@@ -157,10 +157,7 @@ def roll_back(
     known = Registry(ledger).history(task) if history is None else history
     on_trial = bool(known) and known[-1].candidate is not None
     found = rollback_of(known) if on_trial else rollback_from_service(known)
-    if found is None:
-        return False
-    numbers = {**evidence, ROLLBACK_OF: list(found.takes_back)}
-    return _promote(ledger, task, known, found.to, actor, reason, numbers)
+    return _take_back(ledger, task, known, found, actor, reason, evidence)
 
 
 def take_out(
@@ -168,10 +165,7 @@ def take_out(
 ) -> bool:
     """Take out the student in service, and a candidate that is on trial beside it."""
     found = rollback_from_service(history)
-    if found is None:
-        return False
-    numbers = {**evidence, ROLLBACK_OF: list(found.takes_back)}
-    return _promote(ledger, task, history, found.to, AUTO, reason, numbers)
+    return _take_back(ledger, task, history, found, ACTOR, reason, evidence)
 
 
 def by_hand(
@@ -232,6 +226,21 @@ def by_hand(
 
 def _deployed(history: Sequence[Promotion]) -> Deployed:
     return history[-1].deployed if history else Deployed()
+
+
+def _take_back(
+    ledger: Ledger,
+    task: str,
+    history: Sequence[Promotion],
+    found: Rollback | None,
+    actor: str,
+    reason: str,
+    evidence: Mapping[str, Any],
+) -> bool:
+    if found is None:
+        return False
+    numbers = {**evidence, ROLLBACK_OF: list(found.takes_back)}
+    return _promote(ledger, task, history, found.to, actor, reason, numbers)
 
 
 def _promote(

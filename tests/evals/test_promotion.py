@@ -8,7 +8,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from evals.promotion import next_step, why_not_fit
+from evals.promotion import Step, next_step, why_not_fit
 from stepdown.ids import now
 from stepdown.records import Artifact, Mode, Promotion
 from stepdown.settings import JudgeSettings, TaskSettings
@@ -35,27 +35,33 @@ def promotion(mode: Mode, artifact: str | None = None, actor: str = "auto") -> P
     )
 
 
+def step_of(
+    task: TaskSettings, current: Promotion | None, newest: Artifact | None, **how: bool
+) -> Step | None:
+    return next_step(task, [current] if current else [], newest, AT + timedelta(days=2), **how)
+
+
 def test_strong_goes_to_shadow_as_soon_as_there_is_a_small_model() -> None:
-    step = next_step(TASK, None, None)
+    step = step_of(TASK, None, None)
     assert step is not None
     assert (step.mode, step.artifact) == (Mode.SHADOW, None)
 
 
 def test_shadow_goes_to_route_on_a_certificate() -> None:
-    step = next_step(TASK, promotion(Mode.SHADOW), router("a"))
+    step = step_of(TASK, promotion(Mode.SHADOW), router("a"))
     assert step is not None
     assert (step.mode, step.artifact) == (Mode.ROUTE, "a")
     assert step.reason == "certified: quality loss <= 0.02 with confidence 0.95, coverage 40.0%"
 
 
 def test_route_takes_a_newer_router() -> None:
-    step = next_step(TASK, promotion(Mode.ROUTE, "a"), router("b"))
+    step = step_of(TASK, promotion(Mode.ROUTE, "a"), router("b"))
     assert step is not None
     assert (step.mode, step.artifact) == (Mode.ROUTE, "b")
 
 
 def test_route_goes_back_to_shadow_when_the_evidence_stops_saying_so() -> None:
-    step = next_step(TASK, promotion(Mode.ROUTE, "a"), router("b", coverage=0))
+    step = step_of(TASK, promotion(Mode.ROUTE, "a"), router("b", coverage=0))
     assert step is not None
     assert (step.mode, step.artifact) == (Mode.SHADOW, None)
     assert "2 regrets, 1 allowed" in step.reason
@@ -79,7 +85,7 @@ def test_route_goes_back_to_shadow_when_the_evidence_stops_saying_so() -> None:
 def test_nothing_is_promoted_without_a_reason(
     task: TaskSettings, current: Promotion | None, newest: Artifact | None
 ) -> None:
-    assert next_step(task, current, newest) is None
+    assert step_of(task, current, newest) is None
 
 
 @pytest.mark.parametrize(
@@ -104,16 +110,16 @@ def test_a_router_is_fitted_when_there_is_something_new_to_learn(
 def test_a_task_without_a_check_stays_on_strong() -> None:
     """Its shadow calls would be paid for, and nothing could be learnt from them."""
     unchecked = msgspec.structs.replace(TASK, checks={})
-    assert next_step(unchecked, None, None) is None
-    assert next_step(unchecked, None, None, labelled=True) is not None  # people label it
+    assert step_of(unchecked, None, None) is None
+    assert step_of(unchecked, None, None, labelled=True) is not None  # people label it
     judged = msgspec.structs.replace(unchecked, judges={"j": JudgeSettings(model="strong")})
-    assert next_step(judged, None, None) is not None
+    assert step_of(judged, None, None) is not None
 
 
 def test_a_bound_that_rests_on_judges_says_so() -> None:
     judged = router("a")
     judged = replace(judged, summary={**judged.summary, "judged_by": ["feedback:thumb", "judge:j"]})
-    step = next_step(TASK, promotion(Mode.SHADOW), judged)
+    step = step_of(TASK, promotion(Mode.SHADOW), judged)
     assert step is not None
     assert step.reason.endswith("coverage 40.0%, as judged by feedback:thumb, judge:j")
 
@@ -123,3 +129,32 @@ def test_trusted_labels_of_known_pairs_are_something_new() -> None:
     assert why_not_fit(TASK, 100, known, 20) is not None
     assert why_not_fit(TASK, 100, known, 21) is not None
     assert why_not_fit(TASK, 100, known, 22) is None
+
+
+def test_a_promotion_of_a_clock_that_was_ahead_holds_up_no_newer_router() -> None:
+    ahead = replace(promotion(Mode.ROUTE, "a"), at=AT + timedelta(days=3650))
+    first = replace(promotion(Mode.SHADOW), at=AT - timedelta(hours=1))
+    known = [first, replace(ahead, sequence=2)]
+    present = AT + timedelta(days=1)
+    step = next_step(TASK, known, router("b"), present)
+    assert step is not None
+    assert step.artifact == "b"
+    assert next_step(TASK, known, router("a"), present) is None
+    assert next_step(TASK, known, router("b", minutes=-120), present) is None  # it was there before both
+    went_back = replace(ahead, sequence=3, artifact="c", actor="ana")
+    assert next_step(TASK, [*known, went_back], router("a"), present) is None  # ana decided against it
+    soon = replace(first, sequence=2, at=AT + timedelta(hours=2))
+    assert next_step(TASK, [first, soon], router("b"), AT) is None  # clocks of two machines
+
+
+def test_a_task_that_a_person_put_on_strong_stays_there_when_an_alarm_takes_back_what_they_tried() -> None:
+    strong = promotion(Mode.STRONG, actor="ana")
+    tried = replace(strong, sequence=2, candidate="s")
+    alarm = replace(strong, sequence=3, actor="auto", evidence={"rollback_of": [2]})
+    present = AT + timedelta(days=2)
+    assert next_step(TASK, [strong, tried, alarm], router("a"), present) is None
+    nobodys = [replace(one, sequence=one.sequence - 1) for one in (tried, alarm)]
+    taken_back = replace(nobodys[1], evidence={"rollback_of": [1]})
+    step = next_step(TASK, [nobodys[0], taken_back], router("a"), present)
+    assert step is not None
+    assert step.mode is Mode.SHADOW

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stepdown.ids import now
 from stepdown.records import Deployed, Mode, Promotion
-from stepdown.rollback import ROLLBACK_OF, rollback_of
+from stepdown.rollback import ROLLBACK_OF, author_of, rollback_of
 
 OLD = Deployed(Mode.ROUTE, "r0", "old")
 TRIED = OLD._replace(candidate="new", candidate_router="r1")
@@ -45,3 +45,31 @@ def test_what_was_rolled_back_does_not_come_back_by_rolling_back() -> None:
     assert rolled_back(shadow, OLD, (shadow, 2)) == (Deployed(), (1,))
     assert rolled_back(OLD, (Deployed(), (1,))) is None
     assert rolled_back() is None
+
+
+def by(*moves: tuple[str, int | None]) -> str | None:
+    """Whose word a history ends with: who moved, and from which promotion on it took back."""
+    history = [
+        Promotion(
+            task="t",
+            sequence=sequence,
+            at=now(),
+            mode=Mode.STRONG,
+            artifact=None,
+            actor=actor,
+            reason="r",
+            evidence={} if gone is None else {ROLLBACK_OF: list(range(gone, sequence))},
+        )
+        for sequence, (actor, gone) in enumerate(moves, start=1)
+    ]
+    return author_of(history)
+
+
+def test_a_rollback_that_nobody_asked_for_is_by_the_word_of_what_it_puts_back() -> None:
+    assert by() is None
+    assert by(("ana", None)) == "ana"
+    assert by(("ana", None), ("bob", None), ("auto", 2)) == "ana"
+    assert by(("auto", None), ("ana", 1), ("bob", None), ("auto", 3)) == "ana"  # ana's was a rollback too
+    assert by(("ana", None), ("bob", None), ("auto", 2), ("eve", None), ("auto", 4)) == "ana"
+    assert by(("bob", None), ("auto", 1)) is None
+    assert by(("bob", None), ("ana", 1)) == "ana"
