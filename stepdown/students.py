@@ -57,7 +57,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         base: The checkpoint that it was trained from, as the settings name it.
-        base_hash: Hash of that checkpoint's `config.json`, which an adapter must find under it.
+        base_hash: Of that checkpoint's configuration and weights, which an adapter must find under it.
         variant: The form in which it is served.
         method: `lora` or `full`.
         rank: Of the adapter; 0 where there is none.

@@ -7,7 +7,6 @@ in the trainer's Python.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,9 @@ from typing import Any
 
 from distill.export.likeness import Likeness, likeness, logits_of, prompt_ids, read_model
 from distill.export.plan import Plan, Refused
-from distill.training.look import WANTED
+from distill.training.chat import Refused as Unfetched
+from distill.training.identity import checkpoint_hash
+from distill.training.look import fetched
 
 LEAST, MOST = 0.05, 0.1
 OWN = ("model", "pytorch_model", "config", "adapter", "README", "optimizer", "training_args")
@@ -74,20 +75,18 @@ def base_folder(plan: Plan) -> Path:
     Raises:
         Refused: It is another one than the student was trained from, or cannot be had.
     """
-    folder = Path(plan.base)
-    if not folder.is_dir():
-        from huggingface_hub import snapshot_download
-
-        try:
-            folder = Path(snapshot_download(plan.base, allow_patterns=WANTED))
-        except Exception as error:  # offline, no such name, no right to it: the hub has many errors
-            raise Refused(f"base {plan.base!r} cannot be had: {error}") from error
-    config = folder / "config.json"
-    found = hashlib.sha256(config.read_bytes()).hexdigest() if config.is_file() else "none"
+    try:
+        folder = Path(fetched(plan.base))
+    except Unfetched as error:
+        raise Refused(str(error)) from error
+    try:
+        found = checkpoint_hash(folder)
+    except OSError as error:
+        raise Refused(f"base {plan.base!r} cannot be read: {error}; put it back, or train anew") from error
     if found != plan.base_hash:
         raise Refused(
-            f"base {plan.base!r} is not the one that the student was trained from: its config.json has hash "
-            f"{found[:12]}, not {plan.base_hash[:12]}; put the old one back, or train anew"
+            f"base {plan.base!r} is not the one that the student was trained from: its config.json and "
+            f"weights have hash {found[:12]}, not {plan.base_hash[:12]}; put the old one back, or train anew"
         )
     return folder
 

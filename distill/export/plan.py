@@ -26,7 +26,7 @@ class Plan:
     Attributes:
         variant: What to make: merged, fp8, int8 or gguf.
         base: The checkpoint under the adapter.
-        base_hash: Hash that its `config.json` must have.
+        base_hash: That it must have, as `distill.training.identity` has it.
         adapter: Folder of the adapter, or None where there is none to merge.
         checkpoint: Folder of the whole checkpoint, where it is there already.
         work: Folder for what is under way.

@@ -11,11 +11,10 @@ from pathlib import Path
 
 from distill.serving.plan import Card
 from distill.training.adapter import check_adapter
+from distill.training.identity import CONFIG, checkpoint_hash
 from stepdown.errors import ServingError
 from stepdown.settings import Settings
-from stepdown.students import Manifest, Store, file_hash
-
-CONFIG = "config.json"
+from stepdown.students import Manifest, Store
 
 
 def unfit(
@@ -64,9 +63,11 @@ def _not_of_base(manifest: Manifest, bases: Sequence[str]) -> str | None:
 
 
 def _may_be(manifest: Manifest, base: str) -> bool:
-    config = Path(base) / CONFIG
-    if base != manifest.base and config.is_file():
-        return file_hash(config) == manifest.base_hash
+    if base != manifest.base and (Path(base) / CONFIG).is_file():
+        try:
+            return checkpoint_hash(Path(base)) == manifest.base_hash
+        except OSError:
+            return True  # a file of it is not for us to read: the server has to tell
     return base == manifest.base or any(Path(name).is_absolute() for name in (base, manifest.base))
 
 

@@ -1,9 +1,9 @@
 """Training: a student from a dataset, in a process of its own.
 
-Two kinds of module are here. `run`, `count`, `look`, `chat`, `template`, `gkd`, `callbacks`, `checkpoints`
-and `plan` run in the trainer's Python, whose packages are not the worker's: they import the standard
-library, each other and, within functions, the torch stack. All others run in the worker, which never
-imports torch.
+Two kinds of module are here. `run`, `count`, `look`, `chat`, `template`, `gkd`, `callbacks`, `checkpoints`,
+`identity` and `plan` run in the trainer's Python, whose packages are not the worker's: they import the
+standard library, each other and, within functions, the torch stack. All others run in the worker, which
+never imports torch.
 
 Invariant: a run is named by the hash of its plan, and what a plan is made into depends on nothing else.
 Importing this package imports none of its modules, for half of them are of no use to either Python.

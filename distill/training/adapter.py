@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from distill.training.headers import Tensor, all_tensors, tensors
+from distill.training.identity import checkpoint_hash
 from stepdown.errors import ServingError, TrainingError
-from stepdown.students import Manifest, file_hash
+from stepdown.students import Manifest
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -66,12 +67,12 @@ def _refuse_other_rank(folder: Path, found: dict[str, Tensor], rank: int) -> Non
 
 def _refuse_other_base(folder: Path, found: dict[str, Tensor], manifest: Manifest, base: Path) -> None:
     try:
-        has = file_hash(base / "config.json")
+        has = checkpoint_hash(base)
     except OSError as error:
-        raise ServingError(f"base {str(base)!r} has no config.json: {error.strerror}") from error
+        raise ServingError(f"base {str(base)!r} cannot be read: {error}") from error
     if has != manifest.base_hash:
         raise ServingError(
-            f"adapter {str(folder)!r} was trained from a checkpoint whose config.json has hash "
+            f"adapter {str(folder)!r} was trained from a checkpoint whose config.json and weights have hash "
             f"{manifest.base_hash[:12]}, and {str(base)!r} has {has[:12]}; serve it under {manifest.base!r}"
         )
     try:

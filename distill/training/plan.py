@@ -26,10 +26,10 @@ class Plan:
     Attributes:
         dataset: Artifact id of the dataset.
         base: Checkpoint that it is trained from, as the settings name it.
-        base_hash: Hash of that checkpoint's `config.json`.
+        base_hash: Of that checkpoint, as `identity.checkpoint_hash` has it.
         tokenizer_hash: Hash of its tokenizer's vocabulary and template.
         teacher: Checkpoint of the teacher, for gkd.
-        teacher_hash: Hash of the teacher's `config.json`, for gkd.
+        teacher_hash: Of the teacher, likewise, for gkd.
         targets: Names of the layers that get an adapter, or `all-linear`.
         batch: Examples in a step, over all devices.
         micro_batch: Of those, how many a device takes at once.

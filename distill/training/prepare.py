@@ -18,6 +18,7 @@ from distill.dataset.example import copies
 from distill.dataset.kept import read_dataset
 from distill.training import child
 from distill.training.files import PARTS
+from distill.training.identity import checkpoint_hash
 from distill.training.plan import ALL_LINEAR, Plan, micro_batch
 from stepdown import __version__
 from stepdown.errors import SettingsError, TrainingError
@@ -25,7 +26,6 @@ from stepdown.ledger import Ledger
 from stepdown.records import Artifact
 from stepdown.settings import Settings
 from stepdown.settings.distilling import StudentSettings
-from stepdown.students import file_hash
 
 LOOK_PATIENCE_S = 1800.0  # a base may have to be fetched
 
@@ -123,12 +123,12 @@ def prepare(ledger: Ledger, settings: Settings, task: str, dataset: Artifact) ->
         task=task,
         dataset=dataset.id,
         base=declared.base,
-        base_hash=config_hash(Path(look.base)),
+        base_hash=_hash_of(Path(look.base)),
         tokenizer_hash=look.tokenizer_hash,
         method=declared.method,
         objective=declared.objective,
         teacher=declared.teacher if look.teacher else None,
-        teacher_hash=config_hash(Path(look.teacher)) if look.teacher else None,
+        teacher_hash=_hash_of(Path(look.teacher)) if look.teacher else None,
         rank=declared.rank if declared.method == "lora" else 0,
         alpha=declared.alpha if declared.method == "lora" else 0,
         epochs=declared.epochs,
@@ -165,16 +165,12 @@ def look_at(settings: Settings, declared: StudentSettings) -> Look:
     return msgspec.convert(found, Look)
 
 
-def config_hash(folder: Path) -> str:
-    """Hash of a checkpoint's `config.json`.
-
-    Raises:
-        TrainingError: It has none.
-    """
+def _hash_of(checkpoint: Path) -> str:
     try:
-        return file_hash(folder / "config.json")
+        return checkpoint_hash(checkpoint)
     except OSError as error:
-        raise TrainingError(f"{str(folder)!r} is no checkpoint: config.json: {error.strerror}") from error
+        at_fault = Path(error.filename or checkpoint).name
+        raise TrainingError(f"{str(checkpoint)!r} is no checkpoint: {at_fault}: {error.strerror}") from error
 
 
 def read_parts(ledger: Ledger, dataset: Artifact, seed: int) -> dict[str, list[Example]]:

@@ -11,8 +11,8 @@ import pytest
 
 from distill.export.merge import base_folder
 from distill.export.plan import Plan, Refused
+from distill.training.identity import checkpoint_hash
 from distill.training.look import WANTED, fetched
-from stepdown.students import file_hash
 
 
 def test_a_base_of_the_hub_is_fetched_as_the_training_did_and_no_more_of_it(
@@ -30,7 +30,7 @@ def test_a_base_of_the_hub_is_fetched_as_the_training_did_and_no_more_of_it(
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     right, wrong = (
         Plan(variant="merged", base="some/model", base_hash=name, adapter="a", checkpoint=None, work="w")
-        for name in (file_hash(tmp_path / "config.json"), "f" * 64)
+        for name in (checkpoint_hash(tmp_path), "f" * 64)
     )
     assert base_folder(right) == tmp_path
     fetched("some/model")

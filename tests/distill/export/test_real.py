@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from distill.export import export
+from distill.training.identity import checkpoint_hash
 from stepdown.errors import TrainingError
 from stepdown.ledger import Ledger
 from stepdown.records import Artifact
 from stepdown.settings import Settings
-from stepdown.students import Store, file_hash, manifest_of
+from stepdown.students import Store, manifest_of
 from tests.distill.export.scene import TASK, a_student, settings_in
 from tests.tiny_model import tiny_model_in
 
@@ -72,7 +73,7 @@ def settings(home: Path, trainer_python: str) -> Settings:
 
 @pytest.fixture
 def trained(ledger: Ledger, settings: Settings, base: Path) -> Artifact:
-    return a_student(ledger, settings, base=str(base), base_hash=file_hash(base / "config.json"))
+    return a_student(ledger, settings, base=str(base), base_hash=checkpoint_hash(base))
 
 
 def folder_of(settings: Settings, student: Artifact) -> Path:
@@ -113,7 +114,7 @@ def test_a_llama_keeps_what_it_says_though_its_heads_are_laid_out_anew(
         ledger,
         settings,
         base=str(folder),
-        base_hash=file_hash(folder / "config.json"),
+        base_hash=checkpoint_hash(folder),
         variant="merged",
         folder="llama",
     )
@@ -149,7 +150,7 @@ def test_a_base_without_a_chat_template_is_refused(
     ledger: Ledger, settings: Settings, trainer_python: str, tmp_path: Path
 ) -> None:
     base = tiny_model_in(tmp_path / "mute", TEXTS, trainer_python, template="none")
-    student = a_student(ledger, settings, base=str(base), base_hash=file_hash(base / "config.json"))
+    student = a_student(ledger, settings, base=str(base), base_hash=checkpoint_hash(base))
     with pytest.raises(TrainingError, match="has no chat template"):
         export(ledger, settings, TASK, student, "merged")
 

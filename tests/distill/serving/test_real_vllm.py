@@ -14,6 +14,7 @@ import pytest
 from bench.night.server import vllm
 from distill.serving import put_to_sleep, reconcile, serve, wake
 from distill.serving.vllm import VllmServer
+from distill.training.identity import checkpoint_hash
 from stepdown.errors import ServingError
 from stepdown.ids import now
 from stepdown.ledger import Ledger
@@ -21,7 +22,7 @@ from stepdown.records import Artifact
 from stepdown.registry import Registry
 from stepdown.replicas import Replicas
 from stepdown.settings import Settings
-from stepdown.students import STUDENT, Manifest, file_hash, files_of, served_name
+from stepdown.students import STUDENT, Manifest, files_of, served_name
 from tests.distill.serving.students import TASK, names, promote, settings_of
 from tests.processes import free_port
 from tests.tiny_model import tiny_model_in
@@ -59,7 +60,7 @@ def students(
     for name, folder in folders.items():
         manifest = Manifest(
             base=str(base),
-            base_hash=file_hash(base / "config.json"),
+            base_hash=checkpoint_hash(base),
             variant="adapter",
             method="lora",
             rank=ranks[name],

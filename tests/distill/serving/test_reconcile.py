@@ -12,6 +12,7 @@ import pytest
 
 from distill.serving import reconcile, serve
 from distill.serving.servers import turn
+from distill.training.identity import checkpoint_hash
 from stepdown.errors import ServingError
 from stepdown.ids import now
 from stepdown.ledger import Ledger
@@ -197,7 +198,7 @@ def test_an_adapter_of_the_wrong_rank_or_base_is_not_sent(
     (base / "config.json").write_text("{}")
     for server in servers:
         server.root = str(base)
-    made = {"base_hash": "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", **made}
+    made = {"base_hash": checkpoint_hash(base), **made}
     promote(ledger, student=a_student(ledger, settings, "wrong", **made).id)
     assert any(words in line for line in look(ledger, settings))
     assert not servers[0].adapters

@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from distill.training.adapter import CONFIG, WEIGHTS, check_adapter
+from distill.training.identity import checkpoint_hash
 from stepdown.errors import ServingError
-from stepdown.students import Manifest, file_hash
+from stepdown.students import Manifest
 from tests.distill.training.models import a_base, an_adapter
 
 
@@ -27,7 +28,7 @@ def adapter(tmp_path: Path) -> Path:
 def manifest(base: Path, rank: int = 4) -> Manifest:
     return Manifest(
         base=str(base),
-        base_hash=file_hash(base / "config.json"),
+        base_hash=checkpoint_hash(base),
         variant="adapter",
         method="lora",
         rank=rank,
@@ -53,7 +54,19 @@ def test_another_rank_is_refused(base: Path, adapter: Path) -> None:
 
 def test_a_base_with_another_configuration_is_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
     other = a_base(tmp_path / "other", rope_theta=1.0)
-    with pytest.raises(ServingError, match=r"was trained from a checkpoint whose config\.json has hash"):
+    with pytest.raises(ServingError, match=r"was trained from .* whose config\.json and weights have hash"):
+        check_adapter(adapter, manifest(base), other)
+
+
+def test_a_base_of_the_same_configuration_with_other_weights_is_refused(
+    base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    """Two fine-tunings of one model: the adapter would fit either, and say nonsense under one of them."""
+    other = a_base(tmp_path / "other")
+    check_adapter(adapter, manifest(base), other)
+    weights = other / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(ServingError, match=f"serve it under '{base}'"):
         check_adapter(adapter, manifest(base), other)
 
 
