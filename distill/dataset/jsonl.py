@@ -20,14 +20,11 @@ import msgspec
 from distill.dataset.example import Chat, Example
 from distill.dataset.messages import Unusable, is_json, plain
 from distill.dataset.texts import asked_of
+from evals.harness.lines import LineFault, read_object, text_field
 from stepdown.errors import DatasetError
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 MOST_LISTED = 5
-
-
-class LineFault(Exception):
-    """Why a line is no example."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +109,7 @@ def decode(number: int, content: bytes) -> Line:
         LineFault: It is none.
         Unusable: It is one, but not of text alone.
     """
-    row = _object(content)
+    row = read_object(content)
     messages, tools = row.get("messages"), row.get("tools")
     if not isinstance(messages, list) or not messages:
         raise LineFault("`messages` must be a list that is not empty")
@@ -135,26 +132,9 @@ def decode(number: int, content: bytes) -> Line:
         number=number,
         messages=[*asked.messages, answer],
         tools=asked.tools,
-        slice=_text(row, "slice"),
-        licence=_text(row, "licence") or _text(row, "license"),
+        slice=text_field(row, "slice"),
+        licence=text_field(row, "licence") or text_field(row, "license"),
     )
-
-
-def _object(content: bytes) -> Mapping[str, Any]:
-    try:
-        row = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise LineFault(f"not JSON: {error}, got {content[:80]!r}") from error
-    if not isinstance(row, dict):
-        raise LineFault(f"{type(row).__name__}, not an object")
-    return row
-
-
-def _text(row: Mapping[str, Any], name: str) -> str | None:
-    value = row.get(name)
-    if value is not None and not isinstance(value, str):
-        raise LineFault(f"{name} = {value!r:.100} is not text")
-    return value or None
 
 
 def _check(where: str, message: Any) -> None:

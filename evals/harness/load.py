@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import msgspec
 
 from evals.checks import Check, build_check
+from evals.harness.lines import LineFault, read_object, text_field
 from evals.harness.suite import CHAT_FIELDS, BadLine, Case, Suite, case_key, hash_of_cases
 from router.prompt import prompt_hash
 from router.wire import parse_chat
@@ -190,8 +191,8 @@ class _Reader:
         bad: list[BadLine] = []
         for number, line in lines:
             try:
-                cases.append(self._case(number, _row(line)))
-            except (SuiteError, CheckError, BadRequest) as error:
+                cases.append(self._case(number, read_object(line)))
+            except (LineFault, SuiteError, CheckError, BadRequest) as error:
                 bad.append(BadLine(number, str(error)))
         return cases, bad
 
@@ -202,8 +203,8 @@ class _Reader:
         if "messages" not in fields:
             raise SuiteError("neither `prompt` (text) nor chat `messages`")
         prompt = parse_chat(msgspec.json.encode({**fields, "model": "-"})).prompt
-        reference, kind = row.get("reference"), _text(row, "slice") or _text(row, "group")
-        check = self._check_of(_text(row, "check"), reference)
+        reference, kind = row.get("reference"), text_field(row, "slice") or text_field(row, "group")
+        check = self._check_of(text_field(row, "check"), reference)
         return Case(
             id=self._id(row.get("id"), case_key(fields, reference, check, kind)),
             line=number,
@@ -244,20 +245,3 @@ class _Reader:
             raise SuiteError(f"id {name!r} is taken by an earlier line")
         self._ids.add(name)
         return name
-
-
-def _row(line: bytes) -> Mapping[str, Any]:
-    try:
-        row = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SuiteError(f"not JSON: {error}, got {line[:80]!r}") from error
-    if not isinstance(row, dict):
-        raise SuiteError(f"{type(row).__name__}, not an object")
-    return row
-
-
-def _text(row: Mapping[str, Any], name: str) -> str | None:
-    value = row.get(name)
-    if value is not None and not isinstance(value, str):
-        raise SuiteError(f"{name} = {value!r:.100} is not text")
-    return value or None

@@ -22,7 +22,8 @@ from distill.dataset import (
     read_dataset,
 )
 from distill.dataset.example import Chat, Example, Origin, Source
-from distill.dataset.jsonl import LineFault, decode, encode, read_lines
+from distill.dataset.jsonl import decode, encode, read_lines
+from evals.harness.lines import LineFault
 from stepdown.cli import cli
 from stepdown.errors import DatasetError
 from stepdown.ledger import Ledger

@@ -23,6 +23,8 @@ from stepdown.settings import ModelSettings, Settings, StudentSettings, TaskSett
 from tests.fakes import completion
 from tests.records import a_call, a_decision, a_label, a_request
 
+MANY = 60
+ALL_TRAIN: dict[str, Any] = {"test_share": 0.0, "validation_share": 0.0}
 START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 TASK = "default"
 STRONG, SMALL = "large-1", "tiny-1"
@@ -184,6 +186,12 @@ class Traffic:
         name = digest(f"{request} {text} {at}".encode())
         self.records.append(Feedback(id=name, request=request, at=at, kind="edit", value=json.dumps(text)))
         return name
+
+
+def fill(traffic: Traffic, number: int = MANY, *, first: int = 1000) -> None:
+    """Ask questions that both models answer well, and that are like no others."""
+    for n in range(first, first + number):
+        traffic.pair(question(n), f"answer {n}")
 
 
 def write_suite(folder: Path, cases: Sequence[Mapping[str, Any]], name: str = "suite") -> str:
