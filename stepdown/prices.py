@@ -14,6 +14,9 @@ from typing import Any
 
 from stepdown.settings import ModelSettings
 
+MICROS_PER_USD = 1_000_000
+HOUR_S = 3600
+
 
 @dataclass(frozen=True, slots=True)
 class Price:
@@ -57,6 +60,11 @@ def price_of(model: ModelSettings) -> Price | None:
         listed.get("cache_read_input_token_cost", paid) * 1e6,
         listed["output_cost_per_token"] * 1e6,
     )
+
+
+def rent_usd_micros(usd_per_hour: float, seconds: float) -> float:
+    """What a machine costs that is rented by the hour, not rounded."""
+    return usd_per_hour * MICROS_PER_USD * seconds / HOUR_S
 
 
 @cache

@@ -23,6 +23,10 @@ class Period(NamedTuple):
         """Its length; a clock that was set back makes none negative."""
         return max(0.0, (self.end - self.start).total_seconds())
 
+    def has(self, at: datetime) -> bool:
+        """Whether a time is in it."""
+        return self.start <= at < self.end
+
     def until(self, at: datetime) -> float:
         """Seconds of it that lie before a time."""
         return Period(self.start, min(self.end, at)).seconds

@@ -19,6 +19,7 @@ from stepdown.errors import TrainingError
 from stepdown.ids import new_id, now
 from stepdown.ledger import Ledger
 from stepdown.ledger.lock import alone
+from stepdown.prices import rent_usd_micros
 from stepdown.records import Artifact, Expense
 from stepdown.registry import Registry
 from stepdown.settings import Settings
@@ -30,7 +31,6 @@ ENTRY = Path(_training).with_name("entry.py")
 CONVERTER = "convert_hf_to_gguf.py"
 WEIGHTS = ("*.safetensors", "*.bin")
 EIGHT_BITS = 0.6  # of a checkpoint in bf16, with what is kept whole
-HOUR_S = 3600
 
 
 def export(
@@ -178,7 +178,6 @@ class _Export:
 
     def _bill(self, seconds: float) -> None:
         self._stretches += 1
-        hourly = self._settings.trainer.usd_per_hour
         self._ledger.append(
             [
                 Expense(
@@ -188,7 +187,7 @@ class _Export:
                     kind=EXPORT,
                     subject=self._student.id,
                     seconds=seconds,
-                    cost_usd_micros=round(seconds / HOUR_S * hourly * 1e6),
+                    cost_usd_micros=round(rent_usd_micros(self._settings.trainer.usd_per_hour, seconds)),
                 )
             ]
         )

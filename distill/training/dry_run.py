@@ -19,11 +19,11 @@ from distill.training.plan import Plan, micro_batch, steps
 from distill.training.prepare import Prepared, prepare
 from distill.training.speed import FORWARD_SHARE, seconds, speed
 from stepdown.ledger import Ledger
+from stepdown.prices import rent_usd_micros
 from stepdown.records import Artifact
 from stepdown.settings import Settings
 
 GB = 1e9
-MICROS_PER_USD = 1_000_000
 SMALLEST_RANK = 8
 
 
@@ -103,7 +103,7 @@ def estimate_prepared(
         memory_limit_bytes=fits.limit,
         disk_bytes=disk(plan, size),
         disk_free_bytes=fits.disk_free,
-        cost_usd_micros=takes.times(settings.trainer.usd_per_hour / 3600 * MICROS_PER_USD),
+        cost_usd_micros=takes.times(rent_usd_micros(settings.trainer.usd_per_hour, 1.0)),
         refusal="; ".join(filter(None, refusals)) or None,
         warnings=tuple(fits.warnings(takes, seconds_left)),
     )

@@ -17,10 +17,10 @@ import msgspec
 
 from stepdown.ids import now
 from stepdown.ledger import Ledger
+from stepdown.prices import rent_usd_micros
 from stepdown.records import Expense, Progress
 
 CURVES = ("train", "validation")
-MICROS_PER_HOUR = 1_000_000 / 3600
 POINTS = 200  # of a curve in a student's summary
 
 Line = Mapping[str, Any]
@@ -125,7 +125,7 @@ def account(ledger: Ledger, task: str, run: str, file: Path, usd_per_hour: float
             kind="training",
             subject=run,
             seconds=stretch.seconds,
-            cost_usd_micros=round(stretch.seconds * usd_per_hour * MICROS_PER_HOUR),
+            cost_usd_micros=round(rent_usd_micros(usd_per_hour, stretch.seconds)),
         )
         for stretch in stretches(file)
     )

@@ -1,6 +1,6 @@
 """A cost is exact to the micro-dollar, and unknown is not zero."""
 
-from stepdown.prices import price_of
+from stepdown.prices import price_of, rent_usd_micros
 from stepdown.settings import ModelSettings
 
 
@@ -41,3 +41,9 @@ def test_a_listed_model_takes_the_listed_price() -> None:
     price = price_of(ModelSettings(model="gpt-4o"))
     assert price is not None
     assert (price.input, price.output) == (2.5, 10.0)
+
+
+def test_rent_is_by_the_second() -> None:
+    assert rent_usd_micros(3.6, 1.0) == 1_000
+    assert rent_usd_micros(2.0, 5400.0) == 3_000_000
+    assert rent_usd_micros(0.0, 5400.0) == 0
