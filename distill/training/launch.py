@@ -63,7 +63,7 @@ def train(
         TrainingError: It cannot be done, or failed; the message says what would help.
         OutOfBudget: The deadline came first; called again, it goes on.
     """
-    tidy(ledger, settings)
+    tidy(ledger, settings, dataset.id)
     prepared = prepare(ledger, settings, task, dataset)
     plan, folder = prepared.plan, student.folder_of(settings, prepared.plan)
     found = student.registered(ledger, plan)

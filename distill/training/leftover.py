@@ -1,51 +1,83 @@
-"""What a killed worker left in the folders of runs that nobody takes up again.
+"""What trainings left in the folders of runs that nobody takes up again.
 
-Invariant: a run that is being trained is left alone; of any other one nothing stays that users wrote, and
-the time that it took is on its task's bill.
+Invariant: a run that is being trained is left alone, and one that may be taken up keeps its checkpoints; of
+any other one nothing stays that users wrote or that only a training reads, and the time that it took is on
+its task's bill. What a run made is never touched: servers may have it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import logging
+import shutil
 from pathlib import Path
 
-from distill.training.files import LOCK, PARTS, PLAN, PROGRESS
+from distill.dataset.kept import DATASET
+from distill.training.files import CHECKPOINTS, LOCK, PARTIAL, PARTS, PLAN, PROGRESS, RESULT
 from distill.training.journal import account
 from distill.training.plan import Plan
 from distill.training.prepare import remove_parts
 from stepdown.ledger import Ledger
+from stepdown.registry import Registry
 from stepdown.settings import Settings
+
+FOR_TRAINING = (CHECKPOINTS, PARTIAL)
 
 log = logging.getLogger(__name__)
 
 
-def tidy(ledger: Ledger, settings: Settings) -> None:
-    """Remove the examples that killed trainings left on the disk, and put their time on the bill.
+def tidy(ledger: Ledger, settings: Settings, wanted: str) -> None:
+    """Remove what other trainings left on the disk, and put the time of killed ones on the bill.
+
+    A run is not taken up again once it is done, or once its task has a newer dataset: what is trained then
+    is another run.
+
+    Args:
+        ledger: Where the datasets and the bill are.
+        settings: All settings.
+        wanted: Artifact id of the dataset that is to be trained on now, which may be an old one.
 
     Raises:
         LedgerError: The ledger refused.
     """
-    for folder in sorted({file.parent for part in PARTS for file in _left(settings, part)}):
+    for folder in sorted(plan.parent for plan in settings.students_folder.glob(f"*/{PLAN}")):
         try:
-            _tidy(ledger, settings, folder)
+            if _has_leftovers(folder):
+                _tidy(ledger, settings, folder, wanted)
         except OSError as error:
-            log.warning("examples of run %s cannot be removed from %s: %s", folder.name, folder, error)
+            log.warning("what run %s left in %s cannot be removed: %s", folder.name, folder, error)
 
 
-def _left(settings: Settings, part: str) -> list[Path]:
-    return list(settings.students_folder.glob(f"*/{part}.jsonl"))
+def _has_leftovers(folder: Path) -> bool:
+    examples = (f"{part}.jsonl" for part in PARTS)
+    return any((folder / name).exists() for name in (*examples, *FOR_TRAINING))
 
 
-def _tidy(ledger: Ledger, settings: Settings, folder: Path) -> None:
+def _tidy(ledger: Ledger, settings: Settings, folder: Path, wanted: str) -> None:
     with (folder / LOCK).open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
-        with contextlib.suppress(ValueError, KeyError, TypeError):  # torn: then there is no stretch either
-            plan = Plan.of_json(json.loads((folder / PLAN).read_bytes()))
+        plan = _plan_in(folder)
+        if plan is not None:
             account(ledger, plan.task, plan.run, folder / PROGRESS, settings.trainer.usd_per_hour)
         remove_parts(folder)
+        if plan is not None and ((folder / RESULT).is_file() or _is_abandoned(ledger, plan, wanted)):
+            for name in FOR_TRAINING:
+                if (folder / name).exists():
+                    shutil.rmtree(folder / name)
+
+
+def _plan_in(folder: Path) -> Plan | None:
+    """The plan of a run; None where it is one of another version, of which nothing can be told."""
+    try:
+        return Plan.of_json(json.loads((folder / PLAN).read_bytes()))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_abandoned(ledger: Ledger, plan: Plan, wanted: str) -> bool:
+    newest = Registry(ledger).newest(DATASET, plan.task)
+    return newest is not None and plan.dataset not in (newest.id, wanted)

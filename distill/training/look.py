@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -101,18 +102,19 @@ def _device() -> dict[str, Any]:
         count = torch.cuda.device_count()
         name = torch.cuda.get_device_name()
         return {"device": "cuda", "name": name, "count": count, "free_bytes": free, "total_bytes": total}
-    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    free = os.sysconf("SC_AVPHYS_PAGES") * size
-    try:
-        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        free = int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        pass  # not Linux: what the system calls free is the best that is known
-    name = f"{os.cpu_count()} cores"
+    page, available = os.sysconf("SC_PAGE_SIZE"), _available_bytes()
     return {
         "device": "cpu",
-        "name": name,
+        "name": f"{os.cpu_count()} cores",
         "count": os.cpu_count(),
-        "free_bytes": free,
-        "total_bytes": pages * size,
+        "free_bytes": os.sysconf("SC_AVPHYS_PAGES") * page if available is None else available,
+        "total_bytes": os.sysconf("SC_PHYS_PAGES") * page,
     }
+
+
+def _available_bytes(meminfo: Path = Path("/proc/meminfo")) -> int | None:
+    """The memory that a process can have, caches that would make room included; None where not Linux."""
+    if not meminfo.is_file():
+        return None
+    found = re.search(r"^MemAvailable:\s+(\d+) kB$", meminfo.read_text(), re.MULTILINE)
+    return int(found[1]) * 1024 if found else None

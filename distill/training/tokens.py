@@ -9,20 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
+from distill.dataset.tokens import REFUSED, TokenCounter
 from distill.training import child
 from distill.training.prepare import student_settings
 from stepdown.errors import TrainingError
 from stepdown.ids import digest
 from stepdown.settings import Settings
-
-if TYPE_CHECKING:
-    from distill.dataset.tokens import TokenCounter
-
-ENDLESS = 2**31 - 1  # tokens of an example that the template refuses: longer than any cap
 
 
 def open_counter(settings: Settings, task: str) -> TokenCounter:
@@ -69,4 +65,4 @@ class Counter:
             counted = child.ask(self._settings, "count", self._base, str(file))
         if not isinstance(counted, list) or len(counted) != len(lines):
             raise TrainingError("the trainer's Python counted other examples than it was given")
-        return [ENDLESS if count < 0 else count for count in counted]
+        return [REFUSED if count < 0 else count for count in counted]

@@ -237,7 +237,7 @@ def test_what_a_killed_worker_left_is_removed_and_billed_though_its_run_is_never
     with worker(settings, ledger, dataset) as killed:
         wait_until("it trains", lambda: _ready(settings))
         left = run_folder(settings)
-        tidy(ledger, settings)
+        tidy(ledger, settings, "another dataset")
         assert (left / "train.jsonl").is_file(), "it is being trained"
         killed.send_signal(signal.SIGKILL)
         killed.wait()
@@ -248,6 +248,7 @@ def test_what_a_killed_worker_left_is_removed_and_billed_though_its_run_is_never
     other = a_dataset(ledger, pairs()[3:], pairs()[:2])
     made = train(ledger, settings, TASK, other)
     assert not [file for file in left.iterdir() if file.suffix == ".jsonl" and file.name != PROGRESS]
+    assert not (left / CHECKPOINTS).exists()
     subjects = [row.subject for row in ledger.rows(select(schema.expenses))]
     assert len(subjects) == len(set(subjects)) == 2
     assert manifest_of(made).run in subjects

@@ -14,6 +14,7 @@ from distill.training import gkd, look
 from tests.distill.training.models import a_base
 
 OFFLINE = "HF_HUB_OFFLINE"
+MEMINFO = "MemTotal:       32000000 kB\nMemFree:  100 kB\nMemAvailable:   16000000 kB\nCached: 7 kB\n"
 
 
 class Tokenizer:
@@ -52,3 +53,15 @@ def test_a_teacher_is_fetched_though_the_base_is_a_folder_and_then_nothing_more(
     found = look.look(str(base), "some/teacher")
     assert (found["base"], found["teacher"]) == (str(base), str(teacher))
     assert done == [("fetched some/teacher", False), ("read base", True), ("read teacher", True)]
+
+
+@pytest.mark.parametrize(
+    ("said", "known"), [(MEMINFO, 16_000_000 * 1024), ("MemFree: 100 kB\n", None), (None, None)]
+)
+def test_the_memory_that_can_be_had_is_known_where_the_kernel_says_it(
+    tmp_path: Path, said: str | None, known: int | None
+) -> None:
+    meminfo = tmp_path / "meminfo"
+    if said is not None:
+        meminfo.write_text(said)
+    assert look._available_bytes(meminfo) == known
