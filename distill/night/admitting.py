@@ -15,6 +15,7 @@ from distill.night.tonight import Tonight, done, failed, skipped, stopped
 from evals.promotion import AUTO
 from evals.report.layout import dollars
 from stepdown.errors import OutOfBudget, ServingError, StepdownError
+from stepdown.records import Artifact
 
 CHUNK = 50  # prompts asked between two looks at the money
 PATIENCE_S = 300.0
@@ -66,12 +67,12 @@ def practice(tonight: Tonight) -> Ending:
         return skipped("practice_rounds is 0")
     student = tonight.registry.artifact(tonight.found(Stage.EVALUATE)["candidates"][0]["student"])
     examples = tonight.artifact(Stage.DATASET, "dataset")
-    made = tonight.parts.practise(student, examples, tonight.budget.deadline)
-    if isinstance(made, str):  # there may be one that was kept before this stage was broken off
-        kept = tonight.registry.newest(PRACTICE, tonight.night.task)
-        if kept is None or kept.parents != (student.id, examples.id):
-            return skipped(made)
-        made = kept
+    made: Artifact | str | None = tonight.registry.newest(PRACTICE, tonight.night.task)
+    if not isinstance(made, Artifact) or made.parents != (student.id, examples.id):
+        tonight.budget.check()
+        made = tonight.parts.practise(student, examples, tonight.budget.deadline)
+    if isinstance(made, str):
+        return skipped(made)
     return done(f"round {made.summary['round']}: {made.summary['kept']:,} answers kept", practice=made.id)
 
 

@@ -86,9 +86,14 @@ def budget_of(stage: Stage, settings: StudentSettings, spent: Callable[[], int])
         settings: Of the task's students.
         spent: What the stage has cost so far, in micro-dollars, whenever it is asked.
     """
-    minutes = settings.stage_minutes.get(stage, settings.stage_minutes.get(ALL, DEFAULT_MINUTES[stage]))
+    minutes = minutes_of(stage, settings)
     usd = settings.stage_usd.get(stage, settings.stage_usd.get(ALL))
     return Budget(stage, minutes, usd, CLOCK() + 60 * minutes, spent)
+
+
+def minutes_of(stage: Stage, settings: StudentSettings) -> float:
+    """How long a stage may take."""
+    return settings.stage_minutes.get(stage, settings.stage_minutes.get(ALL, DEFAULT_MINUTES[stage]))
 
 
 def check_names(task: str, settings: StudentSettings) -> None:

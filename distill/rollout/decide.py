@@ -7,7 +7,7 @@ at once on any alarm, from all that is known now. Pure: it knows nothing of ledg
 Each of K steps must earn an e-value of (1/alpha)^(1/K) on traffic of its own, so that no share is passed by
 without having been tried, and after step k all of them multiplied must come to (1/alpha)^(k/K): a candidate
 that is worse by more than the margin goes live with probability at most alpha, and past the first step with
-at most alpha^(1/K). Each watch has alpha for itself.
+at most alpha^(1/K). Each watch has alpha for itself, approximately where it is of labels that come late.
 """
 
 from __future__ import annotations

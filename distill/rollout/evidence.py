@@ -18,6 +18,7 @@ import pandas as pd
 from sqlalchemy import ColumnElement, Row, Select, select
 
 from distill.rollout.decide import ArmCount, ArmRow, Observed
+from distill.rollout.nights import asked_by_nights
 from distill.rollout.trial import Service, Trial
 from distill.rollout.watches import REFERENCE, Series, Timed
 from evals.judge.sweep import first_unjudged
@@ -73,15 +74,20 @@ def observe_service(
 ) -> Observed:
     """What the student in service did since a time.
 
+    How slow it was while a night asked its servers is left out: on a trial the model before it is as slow
+    meanwhile, and here nothing else is asked of those servers.
+
     Raises:
         LedgerError: The ledger cannot be read.
     """
     declared = settings.tasks[task]
     horizon = first_waiting(ledger, task, declared)
     seen = _read(ledger, declared, task, service.student, service.before, since)
+    asked = asked_by_nights(ledger, settings, declared.small, since)
+    undisturbed = (call for call in seen.calls if not any(period.has(call.at) for period in asked))
     return Observed(
         errors=_errors(seen),
-        answers=_timed(seen.calls),
+        answers=_timed(undisturbed),
         reference=seen.reference,
         regrets=_regrets(seen, service.student, {}),
         waiting=_waiting(seen, horizon),

@@ -7,7 +7,7 @@ a step is a promotion that carries the numbers it rests on. The rules are in `di
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -64,24 +64,24 @@ class Rollout:
     history: Sequence[Promotion]
 
 
-def rollouts(ledger: Ledger, settings: Settings, task: str, *, at: datetime | None = None) -> list[Rollout]:
-    """What is on trial and in service in a task, assessed; a trial comes first.
+def rollouts(
+    ledger: Ledger, settings: Settings, task: str, *, at: datetime | None = None
+) -> Iterator[Rollout]:
+    """What is on trial and in service in a task, each assessed as it is asked for; a trial comes first.
 
     Raises:
         LedgerError: The ledger cannot be read.
     """
     declared = settings.tasks.get(task)
     if declared is None:
-        return []
+        return
     rules, history, present = rules_of(declared), Registry(ledger).history(task), at or now()
-    found = []
     if (trial := trial_of(history)) is not None:
-        found.append(Rollout(trial, _assessed(ledger, settings, task, trial, rules, present), rules, history))
+        yield Rollout(trial, _assessed(ledger, settings, task, trial, rules, present), rules, history)
     if (service := service_of(history)) is not None:
         since = service.watched_from(present, rules.lasts)
         served = observe_service(ledger, settings, task, service, since)
-        found.append(Rollout(service, assess_service(served, rules), rules, history))
-    return found
+        yield Rollout(service, assess_service(served, rules), rules, history)
 
 
 def _assessed(

@@ -109,8 +109,8 @@ def progress(
     Raises:
         LedgerError: The ledger cannot be read.
     """
-    found = rollouts(ledger, settings, task, at=at)
-    return _progress(found[0]) if found else None
+    found = next(rollouts(ledger, settings, task, at=at), None)
+    return _progress(found) if found else None
 
 
 def _progress(rollout: Rollout) -> RolloutProgress:

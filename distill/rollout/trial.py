@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
 
+from evals.promotion import SKEW
 from stepdown.records import Promotion
 from stepdown.rollback import ROLLBACK_OF, Rollback, rollback_of
-
-SKEW = timedelta(days=1)  # by which clocks of machines may differ, to be generous
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,10 @@
 """The watches over a student: what speaks against it, as evidence that may be looked at at any time.
 
 Invariant: a watch's alarm is false with probability at most alpha over the whole of what it watches, however
-often it is looked at. Pure: observations in, watches out.
+often it is looked at, where what was seen at a look is still the beginning of what is seen at the next. So
+calls are. Labels are not: one that comes late stands where its request came, before others that were there,
+so for the watches of labels, regret and loss of quality, alpha is approximate. Pure: observations in, watches
+out.
 
 Failures and latencies are of servers, and count by conversation or request. Answers are of prompts: they
 count by conversation, or else by prompt, so that one prompt asked a thousand times is one observation.

@@ -261,6 +261,15 @@ def test_practice_is_what_the_next_night_has(ledger: Ledger, scene: Scene, tmp_p
     assert reason(ledger, Stage.PRACTICE) == "round 1: 7 answers kept"
 
 
+def test_practice_is_not_begun_without_money(ledger: Ledger, scene: Scene, tmp_path: Path) -> None:
+    scene.practises = True
+    done = go(ledger, settings_for(tmp_path, practice_rounds=5, stage_usd={"practice": 0}), scene)
+    assert outcomes(ledger)[Stage.PRACTICE] == "stopped"
+    assert "that `stage_usd` allows it" in reason(ledger, Stage.PRACTICE)
+    assert "practise" not in scene.calls
+    assert "on trial" in (done or "")
+
+
 def test_where_there_is_no_practice_it_says_why_and_the_night_goes_on(
     ledger: Ledger, scene: Scene, tmp_path: Path
 ) -> None:

@@ -1,24 +1,21 @@
-"""Rollouts over a real ledger: good students go live step by step, bad ones go back at once."""
+"""Trials over a real ledger: good students go on step by step, bad ones go back at once."""
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
-from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import select
 
-from distill.rollout import begin, roll_back
+from distill.rollout import begin
 from distill.rollout.look import look
 from distill.rollout.progress import progress
-from stepdown.ledger import Ledger, schema
-from stepdown.records import Arm, Deployed, Mode, Promotion, Role, Tier
+from stepdown.ledger import Ledger
+from stepdown.records import Arm, Deployed, Mode
 from stepdown.registry import Registry
-from stepdown.rollback import ROLLBACK_OF, rollback_of
+from stepdown.rollback import ROLLBACK_OF
 from stepdown.settings import Settings
-from stepdown.students import served_name
+from tests.distill.rollout.looks import SETTINGS, looked, newest
 from tests.distill.rollout.traffic import (
     CLOCK,
     TASK,
@@ -30,23 +27,6 @@ from tests.distill.rollout.traffic import (
     promote,
     settings_of,
 )
-from tests.records import a_call
-
-SETTINGS = settings_of()
-
-
-def newest(ledger: Ledger) -> Promotion:
-    found = Registry(ledger).current(TASK)
-    assert found is not None
-    json.dumps(found.evidence, allow_nan=False)
-    return found
-
-
-def looked(ledger: Ledger, settings: Settings = SETTINGS, **how: Any) -> str:
-    done = look(ledger, settings, TASK, **how)
-    assert done is not None
-    assert look(ledger, settings, TASK, **how) is None  # the same evidence is no reason to do more
-    return done
 
 
 def test_a_student_that_fails_in_the_canary_is_rolled_back(ledger: Ledger) -> None:
@@ -60,17 +40,6 @@ def test_a_student_that_fails_in_the_canary_is_rolled_back(ledger: Ledger) -> No
     assert last.evidence["arms"]["canary"]["quality"] < 0.5
     assert last.evidence["difference"]["high"] < 0
     assert Registry(ledger).artifact(student).kind == "student"  # nothing is deleted
-
-
-def test_a_rolled_back_student_is_not_begun_again_by_itself(ledger: Ledger) -> None:
-    student, traffic = begun(ledger), Traffic(ledger)
-    traffic.shadow(20, failing=1.0)
-    assert "is rolled back from shadow: alarm: failed calls 100.0% of 20" in looked(ledger)
-    router = a_router(ledger, student).id
-    assert not begin(ledger, SETTINGS, TASK, student, router, {})
-    assert begin(
-        ledger, SETTINGS, TASK, a_student(ledger, "two"), a_router(ledger, a_student(ledger, "two")).id, {}
-    )
 
 
 def test_a_student_in_the_shadow_needs_labelled_answers(ledger: Ledger) -> None:
@@ -258,97 +227,6 @@ def test_what_comes_just_after_a_step_is_left_out(ledger: Ledger) -> None:
     assert sum(arm.counts.requests for arm in found.arms.values()) == 21
 
 
-def test_a_student_in_service_is_watched_and_goes_back_to_what_was_before_its_rollout(ledger: Ledger) -> None:
-    before = promote(ledger, Deployed(Mode.ROUTE, a_router(ledger, None).id))
-    student = in_canary(ledger)
-    live = Deployed(Mode.ROUTE, a_router(ledger, student).id, student)
-    promote(ledger, live)
-    promote(ledger, live._replace(artifact=a_router(ledger, student, small=False).id))  # fitted since
-    traffic = Traffic(ledger)
-    traffic.served(200, model=served_name(student), student=student)
-    traffic.explored(40, student=student)
-    assert look(ledger, SETTINGS, TASK) is None
-    found = progress(ledger, SETTINGS, TASK)
-    assert found is not None
-    assert (found.stage, found.share, found.alarms) == ("live", 1.0, ())
-    traffic.served(30, model=served_name(student), student=student, failing=1.0)
-    assert "in service is rolled back: alarm: failed calls" in (look(ledger, SETTINGS, TASK) or "")
-    assert newest(ledger).deployed == before.deployed
-    assert newest(ledger).evidence[ROLLBACK_OF] == [2, 3, 4, 5]
-    assert look(ledger, SETTINGS, TASK) is None
-    assert progress(ledger, SETTINGS, TASK) is None
-
-
-def test_regret_in_service_is_an_alarm(ledger: Ledger) -> None:
-    student = a_student(ledger)
-    promote(ledger, Deployed(Mode.ROUTE, a_router(ledger, student).id, student))
-    traffic = Traffic(ledger)
-    traffic.explored(60, student=student, small=0.0, gain=0.1)  # strong would have answered
-    assert look(ledger, SETTINGS, TASK) is None
-    traffic.explored(60, student=student, small=0.7)
-    assert "alarm: regret" in (look(ledger, SETTINGS, TASK) or "")
-    assert newest(ledger).deployed == Deployed()
-
-
-def test_what_an_evaluation_asks_a_student_in_service_is_not_its_traffic(ledger: Ledger) -> None:
-    """A night asks it many prompts at a time beside the candidate: slow, and nobody waits for it."""
-    promote(ledger, Deployed(Mode.ROUTE))
-    traffic = Traffic(ledger)
-    traffic.served(100, model="mini")
-    student = a_student(ledger)
-    promote(ledger, Deployed(Mode.ROUTE, None, student))
-    traffic.served(50, model=served_name(student), student=student)
-    asked = [row.id for row in ledger.rows(select(schema.requests.c.id))][-50:]
-    later, small = CLOCK.now() + timedelta(hours=1), {"tier": Tier.SMALL, "model": served_name(student)}
-    slow = {**small, "role": Role.SHADOW, "at": later, "latency_ms": 900.0}
-    ledger.append([a_call(request=request, **slow) for request in asked])
-    assert look(ledger, SETTINGS, TASK) is None
-    traffic.served(30, model=served_name(student), student=student, latency_ms=900.0)
-    assert "slow answers" in (look(ledger, SETTINGS, TASK) or "")
-
-
-@pytest.mark.parametrize(("minutes", "goes"), [(9, False), (11, True)])
-@pytest.mark.parametrize("failed", [(404, None), (0, "model 'mini' cannot be reached: Connection refused")])
-def test_a_student_that_its_server_does_not_have_yet_is_waited_for(
-    ledger: Ledger, failed: tuple[int, str | None], minutes: float, goes: bool
-) -> None:
-    """Else a student that a rollback puts back, or whose server starts anew, would be taken out meanwhile."""
-    student = a_student(ledger)
-    promote(ledger, Deployed(Mode.ROUTE, None, student))
-    traffic = Traffic(ledger)
-    absent: dict[str, Any] = {
-        "model": served_name(student),
-        "student": student,
-        "failing": 1.0,
-        "status_of_failed": failed[0],
-        "error_of_failed": failed[1],
-    }
-    traffic.served(30, **absent)
-    CLOCK.at += timedelta(minutes=minutes)
-    traffic.served(30, **absent)
-    assert (look(ledger, SETTINGS, TASK) is not None) is goes
-
-
-def test_a_good_year_does_not_outweigh_a_bad_day(ledger: Ledger) -> None:
-    student = a_student(ledger)
-    since = promote(ledger, Deployed(Mode.ROUTE, None, student)).at
-    traffic = Traffic(ledger)
-    traffic.served(3000, model=served_name(student), student=student)
-    CLOCK.at = since + timedelta(days=15)
-    traffic.served(12, model=served_name(student), student=student, failing=0.5)
-    assert "failed calls" in (look(ledger, SETTINGS, TASK, at=CLOCK.at) or "")
-
-
-def test_a_student_in_service_that_fails_goes_with_the_trial_beside_it(ledger: Ledger) -> None:
-    student = a_student(ledger, "old")
-    promote(ledger, Deployed(Mode.SHADOW))
-    promote(ledger, Deployed(Mode.ROUTE, None, student))
-    begun(ledger, name="new")
-    Traffic(ledger).served(30, model=served_name(student), student=student, failing=1.0)
-    assert "in service is rolled back" in (look(ledger, SETTINGS, TASK) or "")
-    assert newest(ledger).deployed == Deployed(Mode.SHADOW)
-
-
 def test_students_are_watched_on_though_the_task_makes_no_more(ledger: Ledger) -> None:
     settings = settings_of()
     task = msgspec.structs.replace(settings.tasks[TASK], student=None)
@@ -370,23 +248,6 @@ def test_a_candidate_whose_router_is_gone_is_rolled_back(ledger: Ledger) -> None
     assert "is not in the registry" in done
 
 
-def test_a_person_rolls_back_at_once_and_to_before_the_rollout(ledger: Ledger) -> None:
-    before = promote(ledger, Deployed(Mode.SHADOW))
-    student = in_canary(ledger)
-    assert roll_back(ledger, TASK, "I do not like it", {}, actor="ana")
-    assert newest(ledger).deployed == before.deployed
-    promote(
-        ledger, Deployed(Mode.SHADOW, None, None, student, a_router(ledger, student).id, 0.5), actor="ana"
-    )
-    promote(ledger, Deployed(Mode.ROUTE, a_router(ledger, student).id, student), actor="ana")
-    found = rollback_of(Registry(ledger).history(TASK))
-    assert found is not None
-    assert found.to == before.deployed  # and not a step of the canary
-    assert roll_back(ledger, TASK, "nor this", {}, actor="ana")
-    assert newest(ledger).deployed == before.deployed
-    assert not roll_back(ledger, TASK, "there is none", {}, actor="ana")
-
-
 def test_of_two_looks_at_once_one_makes_the_step(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     begun(ledger)
     Traffic(ledger).shadow(50)
@@ -400,33 +261,3 @@ def test_a_task_that_distils_nothing_is_left_alone(ledger: Ledger) -> None:
     assert look(ledger, SETTINGS, "undeclared") is None
     assert look(ledger, SETTINGS, TASK) is None
     assert look(ledger, Settings(tasks={TASK: type(SETTINGS.tasks[TASK])()}), TASK) is None
-
-
-WHY_NOT = {
-    "on trial": Deployed(Mode.SHADOW, candidate="f" * 64),
-    "put the task on strong": Deployed(Mode.STRONG),
-}
-
-
-@pytest.mark.parametrize("why", WHY_NOT)
-def test_a_trial_is_not_begun_where_something_is_in_its_way(ledger: Ledger, why: str) -> None:
-    from distill.rollout.steps import why_not_begin
-
-    promote(ledger, WHY_NOT[why], actor="ana")
-    student = a_student(ledger)
-    router = a_router(ledger, student).id
-    assert why in (why_not_begin(ledger, SETTINGS, TASK, student, router) or "")
-    assert not begin(ledger, SETTINGS, TASK, student, router, {})
-    assert len(Registry(ledger).history(TASK)) == 1
-
-
-def test_beginning_again_changes_nothing(ledger: Ledger) -> None:
-    student = begun(ledger)
-    assert begun(ledger) == student
-    assert len(Registry(ledger).history(TASK)) == 1
-
-
-def test_a_router_that_certifies_nothing_is_no_reason_to_begin(ledger: Ledger) -> None:
-    student = a_student(ledger)
-    router = a_router(ledger, student, certificate={"coverage": 0, "reason": "9 regrets, 1 allowed"}).id
-    assert not begin(ledger, SETTINGS, TASK, student, router, {})

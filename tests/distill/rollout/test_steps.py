@@ -1,0 +1,90 @@
+"""How trials begin and are ended by people, and when one is not begun."""
+
+from __future__ import annotations
+
+import pytest
+
+from distill.rollout import begin, roll_back
+from distill.rollout.steps import why_not_begin
+from stepdown.ledger import Ledger
+from stepdown.records import Deployed, Mode
+from stepdown.registry import Registry
+from stepdown.rollback import rollback_of
+from tests.distill.rollout.looks import SETTINGS, looked, newest
+from tests.distill.rollout.traffic import (
+    TASK,
+    Traffic,
+    a_router,
+    a_student,
+    begun,
+    in_canary,
+    promote,
+)
+
+
+def test_a_rolled_back_student_is_not_begun_again_by_itself(ledger: Ledger) -> None:
+    student, traffic = begun(ledger), Traffic(ledger)
+    traffic.shadow(20, failing=1.0)
+    assert "is rolled back from shadow: alarm: failed calls 100.0% of 20" in looked(ledger)
+    router = a_router(ledger, student).id
+    assert not begin(ledger, SETTINGS, TASK, student, router, {})
+    assert begin(
+        ledger, SETTINGS, TASK, a_student(ledger, "two"), a_router(ledger, a_student(ledger, "two")).id, {}
+    )
+
+
+def test_a_person_rolls_back_at_once_and_to_before_the_rollout(ledger: Ledger) -> None:
+    before = promote(ledger, Deployed(Mode.SHADOW))
+    student = in_canary(ledger)
+    assert roll_back(ledger, TASK, "I do not like it", {}, actor="ana")
+    assert newest(ledger).deployed == before.deployed
+    promote(
+        ledger, Deployed(Mode.SHADOW, None, None, student, a_router(ledger, student).id, 0.5), actor="ana"
+    )
+    promote(ledger, Deployed(Mode.ROUTE, a_router(ledger, student).id, student), actor="ana")
+    found = rollback_of(Registry(ledger).history(TASK))
+    assert found is not None
+    assert found.to == before.deployed  # and not a step of the canary
+    assert roll_back(ledger, TASK, "nor this", {}, actor="ana")
+    assert newest(ledger).deployed == before.deployed
+    assert not roll_back(ledger, TASK, "there is none", {}, actor="ana")
+
+
+WHY_NOT = {
+    "on trial": Deployed(Mode.SHADOW, candidate="f" * 64),
+    "put the task on strong": Deployed(Mode.STRONG),
+}
+
+
+@pytest.mark.parametrize("why", WHY_NOT)
+def test_a_trial_is_not_begun_where_something_is_in_its_way(ledger: Ledger, why: str) -> None:
+    promote(ledger, WHY_NOT[why], actor="ana")
+    student = a_student(ledger)
+    router = a_router(ledger, student).id
+    assert why in (why_not_begin(ledger, SETTINGS, TASK, student, router) or "")
+    assert not begin(ledger, SETTINGS, TASK, student, router, {})
+    assert len(Registry(ledger).history(TASK)) == 1
+
+
+def test_beginning_again_changes_nothing(ledger: Ledger) -> None:
+    student = begun(ledger)
+    assert begun(ledger) == student
+    assert len(Registry(ledger).history(TASK)) == 1
+
+
+def test_a_router_that_certifies_nothing_is_no_reason_to_begin(ledger: Ledger) -> None:
+    student = a_student(ledger)
+    router = a_router(ledger, student, certificate={"coverage": 0, "reason": "9 regrets, 1 allowed"}).id
+    assert not begin(ledger, SETTINGS, TASK, student, router, {})
+
+
+def test_an_alarm_on_what_a_person_tried_on_strong_does_not_open_it_to_others(ledger: Ledger) -> None:
+    promote(ledger, Deployed(), actor="ana")
+    tried = a_student(ledger, "tried")
+    promote(ledger, Deployed(candidate=tried, candidate_router=a_router(ledger, tried).id), actor="ana")
+    Traffic(ledger).shadow(20, failing=1.0)
+    assert "alarm: failed calls" in looked(ledger)
+    assert newest(ledger).deployed == Deployed()
+    other = a_student(ledger, "other")
+    why_not = why_not_begin(ledger, SETTINGS, TASK, other, a_router(ledger, other).id)
+    assert why_not == "ana put the task on strong, and only a person takes it off"
