@@ -88,6 +88,7 @@ class Request:
         check: Name of the task's check that the caller asked for, or None for the task's default.
         slice: The caller's tag for the kind of query.
         status: HTTP status that the client received; 499 where the client hung up first.
+        trace: W3C `traceparent` of the proxy's span, where traces are made.
     """
 
     id: str
@@ -104,6 +105,7 @@ class Request:
     slice: str | None
     status: int
     latency_ms: float
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,6 +270,7 @@ class Deployed(NamedTuple):
         candidate: Artifact id of a student under trial, or None.
         candidate_router: The router fitted on the candidate's own outcomes, or None while it has none.
         candidate_share: Share of requests, in [0, 1), that the candidate's policy decides; 0 is shadow.
+        max_quality_loss: The bound that a person set, in (0, 1); None is that of the settings.
     """
 
     mode: Mode = Mode.STRONG
@@ -276,11 +279,12 @@ class Deployed(NamedTuple):
     candidate: str | None = None
     candidate_router: str | None = None
     candidate_share: float = 0.0
+    max_quality_loss: float | None = None
 
     @property
     def settled(self) -> Deployed:
         """The same without a candidate."""
-        return Deployed(self.mode, self.artifact, self.student)
+        return self._replace(candidate=None, candidate_router=None, candidate_share=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,6 +311,7 @@ class Promotion:
     candidate: str | None = None
     candidate_router: str | None = None
     candidate_share: float = 0.0
+    max_quality_loss: float | None = None
 
     @property
     def deployed(self) -> Deployed:

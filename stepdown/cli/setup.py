@@ -13,6 +13,7 @@ import msgspec
 from stepdown.cli.options import settings_option
 from stepdown.settings import (
     CandidateSettings,
+    DashboardSettings,
     JudgeSettings,
     ModelSettings,
     NightSettings,
@@ -30,6 +31,7 @@ from stepdown.settings import (
 SECTIONS: dict[str, type[msgspec.Struct]] = {
     "": Settings,
     "proxy": ProxySettings,
+    "dashboard": DashboardSettings,
     "worker": WorkerSettings,
     "night": NightSettings,
     "trainer": TrainerSettings,

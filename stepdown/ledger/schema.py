@@ -77,6 +77,7 @@ requests = Table(
     Column("slice", String(200)),
     Column("status", Integer, nullable=False),
     Column("latency_ms", Float, nullable=False),
+    Column("trace", String(64)),
     Index("requests_by_task", "task", "at"),
     Index("requests_by_prompt", "task", "prompt_hash"),
 )
@@ -123,6 +124,7 @@ calls = Table(
     Column("error", Text),
     Column("body", Id),
     Index("calls_by_request", "request"),
+    Index("calls_by_time", "at"),
 )
 
 labels = Table(
@@ -178,6 +180,7 @@ promotions = Table(
     Column("candidate", Id),
     Column("candidate_router", Id),
     Column("candidate_share", Float, nullable=False),
+    Column("max_quality_loss", Float),
 )
 
 bodies = Table(
@@ -313,4 +316,48 @@ heartbeats = Table(
     metadata,
     Column("name", String(200), primary_key=True),
     Column("at", UtcTime, nullable=False),
+)
+
+# Counts of an hour of a task's requests, and of the calls that were made for them. Made by the workers from
+# the tables above, hour by hour, as often as an hour changes. Times are counted in the buckets of
+# `evals.rollups.buckets`.
+request_hours = Table(
+    "request_hours",
+    metadata,
+    Column("task", String(200), primary_key=True),
+    Column("hour", UtcTime, primary_key=True, autoincrement=False),
+    Column("mode", Word(16), primary_key=True),
+    Column("reason", Word(64), primary_key=True),
+    Column("answered", Word(16), primary_key=True),
+    Column("status", Integer, primary_key=True, autoincrement=False),
+    Column("requests", Integer, nullable=False),
+    Column("latency", JSON, nullable=False),
+)
+
+call_hours = Table(
+    "call_hours",
+    metadata,
+    Column("task", String(200), primary_key=True),
+    Column("hour", UtcTime, primary_key=True, autoincrement=False),
+    Column("model", String(200), primary_key=True),
+    Column("tier", Word(16), primary_key=True),
+    Column("role", Word(16), primary_key=True),
+    Column("calls", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("unpriced", Integer, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("cost_usd_micros", BigInteger, nullable=False),
+    Column("latency", JSON, nullable=False),
+    Column("ttft", JSON, nullable=False),
+)
+
+# What the workers last found of a task, by name: estimates that take too long for a page to make.
+summaries = Table(
+    "summaries",
+    metadata,
+    Column("task", String(200), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("content", LargeBinary, nullable=False),
 )

@@ -12,6 +12,7 @@ from stepdown.settings.load import (
 from stepdown.settings.tree import (
     CandidateSettings,
     Capability,
+    DashboardSettings,
     JudgeSettings,
     ModelSettings,
     PortfolioSettings,
@@ -26,6 +27,7 @@ __all__ = [
     "DEFAULT_TASK",
     "CandidateSettings",
     "Capability",
+    "DashboardSettings",
     "JudgeSettings",
     "ModelSettings",
     "NightSettings",

@@ -204,6 +204,25 @@ class ProxySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     connect_timeout_s: Annotated[float, Meta(gt=0), _doc("Longest wait for a connection to a model.")] = 10.0
 
 
+class DashboardSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The eval dashboard, `[dashboard]`."""
+
+    host: Annotated[str, _doc("Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535), _doc("Port to listen on; 0 takes a free one.")] = 4001
+    names: Annotated[
+        tuple[str, ...],
+        _doc("Further host names that browsers may reach it by; any other name in a request is refused."),
+    ] = ()
+    people: Annotated[
+        dict[str, str],
+        _doc(
+            "People who may look and act, by name: SHA-256 (hex) of their key (`stepdown key`). None "
+            "lets in everybody, on a loopback address only. Annotators may sign in too, and only label."
+        ),
+    ] = {}
+    session_hours: Annotated[float, Meta(gt=0), _doc("Hours after which a person signs in again.")] = 12.0
+
+
 class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The workers and their schedule, `[worker]`."""
 
@@ -225,6 +244,9 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     suites_every_s: Annotated[
         float, Meta(gt=0), _doc("Seconds between two looks for models that have not run their suites.")
     ] = 300.0
+    rollup_every_s: Annotated[
+        float, Meta(gt=0), _doc("Seconds between two counts of new traffic for the dashboard.")
+    ] = 15.0
     slices_every_s: Annotated[
         float, Meta(gt=0), _doc("Seconds between two clusterings of a task's traffic.")
     ] = 86400.0
@@ -243,6 +265,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str | None, _doc("Ledger URL: sqlite:///PATH or postgresql://…; none is ledger.db in `home`.")
     ] = None
     proxy: ProxySettings = ProxySettings()
+    dashboard: DashboardSettings = DashboardSettings()
     worker: WorkerSettings = WorkerSettings()
     night: NightSettings = NightSettings()
     trainer: TrainerSettings = TrainerSettings()

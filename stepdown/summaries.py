@@ -1,0 +1,51 @@
+"""What the workers last found of a task, kept by name for those who only show it.
+
+Invariant: a summary is made from the ledger and may be made anew at any time; the newest replaces the one
+before. Knows nothing of what is in it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import delete, insert, select
+
+from stepdown.ids import now
+from stepdown.ledger import Ledger, schema
+
+
+class Summary(NamedTuple):
+    """What was found, as JSON, and when."""
+
+    at: datetime
+    content: bytes
+
+
+class Summaries:
+    """Reads and writes the summaries of a ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def keep(self, task: str, name: str, content: bytes) -> None:
+        """Keep what was found, in place of what was found before.
+
+        Raises:
+            LedgerError: The ledger refused.
+        """
+        table = schema.summaries
+        with self._ledger.writing() as connection:
+            connection.execute(delete(table).where((table.c.task == task) & (table.c.name == name)))
+            connection.execute(insert(table).values(task=task, name=name, at=now(), content=content))
+
+    def newest(self, task: str, name: str) -> Summary | None:
+        """What was found last; None where nothing was yet.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        table = schema.summaries
+        wanted = (table.c.task == task) & (table.c.name == name)
+        found = self._ledger.rows(select(table.c.at, table.c.content).where(wanted))
+        return Summary(found[0].at, found[0].content) if found else None
