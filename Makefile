@@ -52,7 +52,7 @@ format: install ## Format the code and mend what the linter can mend
 	$(BIN)/ruff format .
 
 lock: install ## Resolve the dependencies anew (needs uv)
-	uv pip compile --universal --generate-hashes --extra providers --extra postgres --group dev --no-annotate --no-header \
+	uv pip compile --universal --generate-hashes --extra providers --extra postgres --extra otel --group dev --no-annotate --no-header \
 		-q -U pyproject.toml -o requirements.lock
 
 bench-gateway: install ## Requests a second and added latency of the proxy, beside a direct call
