@@ -10,25 +10,23 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
-import numpy as np
 import pandas as pd
 
 from evals.outcomes import Outcomes, Prompts, read_outcomes, read_prompts
 from evals.report import traffic
-from evals.report.curves import Parts, curves
+from evals.report.curves import curves
+from evals.report.held_out import parted, shown_router
 from evals.report.labels import Labels, read_labels
 from evals.report.machines import machine_costs
 from evals.report.offline import offline_costs
 from evals.report.quality import audit, promise
 from evals.report.savings import Rates, bill
 from evals.report.tree import Curves, Report
-from router.fitting.fit import CALIBRATION_SHARE
-from router.fitting.splits import calibration_mask
 from router.model import RouterModel
 from stepdown.errors import ArtifactError, LedgerError, NotEnoughEvidence, SettingsError
 from stepdown.ledger import Ledger
 from stepdown.prices import price_of
-from stepdown.records import Artifact, Mode, Promotion
+from stepdown.records import Artifact, Mode
 from stepdown.registry import Registry
 from stepdown.settings import Settings, TaskSettings
 
@@ -59,7 +57,7 @@ def build_report(ledger: Ledger, settings: Settings, task: str, *, since: dateti
     period = everything.since(since)
     missing: list[str] = []
     promotion = _say(missing, lambda: Registry(ledger).current(task))
-    router = _say(missing, lambda: _router(ledger, task, promotion))
+    router = _say(missing, lambda: shown_router(ledger, task, promotion))
     in_route = traffic.routed(period)
     labelled = everything.labelled_pairs
     prompts = read_prompts(ledger, labelled["body"]) if router is not None else Prompts({}, 0)
@@ -121,42 +119,12 @@ def rates_of(settings: Settings, task: TaskSettings | None) -> Rates:
     return Rates(price_of(strong) if strong else None, small.usd_per_hour if small else 0.0)
 
 
-def _router(ledger: Ledger, task: str, promotion: Promotion | None) -> Artifact | None:
-    """The router in force; where none is, the newest one."""
-    registry = Registry(ledger)
-    if promotion is not None and promotion.artifact is not None:
-        return registry.artifact(promotion.artifact)
-    return registry.newest("router", task, student=promotion.student if promotion else None)
-
-
 def _curves(router: Artifact | None, pairs: pd.DataFrame, prompts: Prompts) -> Curves | None:
     if router is None:
         return None
     model = RouterModel.from_bytes(router.content)
-    readable = pairs[pairs["body"].isin(prompts.by_body)].reset_index(drop=True)
-    parts = _parts(router, model, readable, prompts)
+    parts = parted(router, model, pairs, prompts)
     return curves(router.id, float(router.settings["epsilon"]), model.threshold, parts, CONFIDENCE)
-
-
-def _parts(router: Artifact, model: RouterModel, pairs: pd.DataFrame, prompts: Prompts) -> Parts:
-    """Part the pairs as the fit did, by the hash of the prompt; what came later is held out if it is new."""
-    asked = [prompts.by_body[body] for body in pairs["body"]]
-    pairs = pairs.assign(text=[prompt.text for prompt in asked], later=pairs["at"] > router.at)
-    share, seed = router.settings.get("calibration_share", CALIBRATION_SHARE), router.settings.get("seed", 0)
-    calibration = calibration_mask(pairs["prompt_hash"].tolist(), float(share), int(seed))
-    known = set(pairs.loc[~pairs["later"] & ~calibration, "prompt_hash"])
-    fit = pairs["prompt_hash"].isin(known)
-    logged = (pairs["policy"] == router.id) & pairs["gain"].notna()
-    scored = np.array(
-        [
-            np.nan if is_fit else float(gain) if has_gain else model.score(prompt).gain
-            for is_fit, has_gain, gain, prompt in zip(fit, logged, pairs["gain"], asked, strict=True)
-        ],
-        dtype=float,
-    )
-    drawn = pairs["strong_drawn"] & pairs["small_drawn"]  # what was asked for as interesting is not counted
-    held_out = pairs.assign(gain=scored)[~fit & drawn]
-    return Parts(pairs[fit & ~pairs["later"]].reset_index(drop=True), held_out.reset_index(drop=True))
 
 
 def _add_gaps(
