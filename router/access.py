@@ -49,14 +49,15 @@ def check_address(settings: Settings) -> None:
         SettingsError: The host is not a loopback address and there are no keys.
     """
     host = settings.proxy.host
-    if not has_keys(settings) and not _is_loopback(host):
+    if not has_keys(settings) and not is_loopback(host):
         raise SettingsError(
             f"proxy.host = {host!r} lets other machines in, but proxy.keys is empty, so anyone could spend "
             "your money; make a key with `stepdown key`, or listen on 127.0.0.1"
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

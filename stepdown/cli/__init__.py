@@ -19,6 +19,7 @@ COMMANDS = {
     "proxy": ("stepdown.cli.running", "Start the proxy alone."),
     "worker": ("stepdown.cli.running", "Start a worker alone."),
     "beat": ("stepdown.cli.running", "Start the schedule alone."),
+    "dashboard": ("stepdown.cli.dashboard", "Start the eval dashboard alone."),
     "serve": ("stepdown.cli.serve", "Run a server of whole checkpoints with the one that is in force."),
     "status": ("stepdown.cli.policy", "Show each task's mode, labels and router."),
     "promote": ("stepdown.cli.policy", "Move a task to a mode or a router."),

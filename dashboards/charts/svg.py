@@ -1,0 +1,84 @@
+"""Vega-Lite specifications to SVG that belongs to its page.
+
+Invariant: a chart asks for nothing and runs nothing; its colours are variables of the page's style, so that
+light and dark are the same picture; the same specification is rendered once. Text is for screens too: the
+chart has a label, and its numbers are beside it as a table.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import altair as alt
+import vl_convert
+from markupsafe import Markup
+
+from dashboards.charts.theme import CONFIG, VARIABLES
+
+VERSION = "6.1"  # of Vega-Lite, among those that vl-convert has
+_root = re.compile(r'<svg [^>]*?width="(?P<width>[\d.]+)" height="(?P<height>[\d.]+)"[^>]*>')
+_colour = re.compile("|".join(map(re.escape, VARIABLES)), re.IGNORECASE)
+_style = re.compile(r' style="[^"]*"')
+
+AnyChart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.HConcatChart | alt.VConcatChart
+
+
+def draw(chart: AnyChart, label: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
+    """A chart as a figure, with the table of what it shows.
+
+    Args:
+        chart: What to draw; colours are those of `dashboards.charts.theme`.
+        label: What it shows, in a sentence.
+        header: Of the table.
+        rows: Of the table: what the chart shows, written as text.
+    """
+    spec = json.dumps(chart.to_dict(), sort_keys=True, default=str)
+    return Markup("<figure class=chart>{}{}{}</figure>").format(
+        Markup('<div class=picture role=img aria-label="{}">').format(label),
+        Markup(_rendered(spec)) + Markup("</div>"),
+        _table(label, header, rows),
+    )
+
+
+def _table(label: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
+    heads = Markup("").join(Markup("<th scope=col>{}</th>").format(name) for name in header)
+    lines = Markup("").join(
+        Markup("<tr>{}</tr>").format(Markup("").join(Markup("<td>{}</td>").format(cell) for cell in row))
+        for row in rows
+    )
+    return Markup(
+        "<details class=numbers><summary>The numbers</summary>"
+        '<div class=scroll tabindex=0 role=region aria-label="{}">'
+        "<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div></details>"
+    ).format(label, heads, lines)
+
+
+@lru_cache(maxsize=512)
+def _rendered(spec: str) -> str:
+    svg = vl_convert.vegalite_to_svg(spec, vl_version=VERSION, config=CONFIG)
+    return _coloured(svg)
+
+
+def _coloured(svg: str) -> str:
+    """Let it take the width of its place, and its colours from the page."""
+
+    def root(found: re.Match[str]) -> str:
+        width, height = found["width"], found["height"]
+        return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" aria-hidden="true">'
+
+    svg = _root.sub(root, svg, count=1)
+    svg = _colour.sub(lambda found: f"var({VARIABLES[found[0].lower()]})", svg)
+    return _style.sub("", svg)
+
+
+def warm() -> None:
+    """Start the renderer, which takes a second the first time."""
+    nothing: dict[str, Any] = {"values": [{"x": 0}]}
+    vl_convert.vegalite_to_svg(
+        {"data": nothing, "mark": "point", "encoding": {"x": {"field": "x", "type": "quantitative"}}},
+        vl_version=VERSION,
+    )

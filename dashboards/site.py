@@ -1,0 +1,290 @@
+"""What every page has: the ledger, the settings, who asks, and the frame around it.
+
+Invariant: a page's function gets a `Visit` of somebody who may see it; one that acts gets a `Form` whose
+token was checked. Whatever goes wrong is a page too, and says what happened and what to do. A page's function
+is plain and runs in a thread, so that a slow query keeps nobody else waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from dashboards.access import COOKIE, Doors, Person
+from dashboards.render import Renderer
+from dashboards.session import Session
+from stepdown.errors import BadRequest, BodyTooLarge, Forbidden, LedgerError, StepdownError, Unauthorized
+from stepdown.ledger import Ledger
+from stepdown.settings import DEFAULT_TASK, Settings
+
+FLASH = "stepdown_said"
+THEME = "stepdown_theme"
+TOKEN = "token"
+MAX_FORM_BYTES = 2_000_000
+LABELS_PATH = "/labels"
+SIGN_IN_PATH = "/sign-in"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What pages are made from.
+
+    Attributes:
+        ledger: Where everything is.
+        settings: All settings.
+        environ: Where the keys of models are.
+        doors: Who is let in.
+        renderer: Makes HTML.
+    """
+
+    ledger: Ledger
+    settings: Settings
+    environ: Mapping[str, str]
+    doors: Doors
+    renderer: Renderer
+
+    @property
+    def tasks(self) -> list[str]:
+        """The declared tasks."""
+        return list(self.settings.tasks) or [DEFAULT_TASK]
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request of somebody who is let in.
+
+    Attributes:
+        site: What the page is made from.
+        person: Who asks.
+        session: Of their browser.
+        path: Of the page, as it is asked for.
+        query: The query, the last value of each name.
+        names: The variable parts of the path.
+        theme: `light` or `dark` where the person chose one; else empty.
+        said: What the action before this page has to say.
+        is_part: Whether htmx asks for a part of the page.
+    """
+
+    site: Site
+    person: Person
+    session: Session
+    path: str
+    query: Mapping[str, str]
+    names: Mapping[str, str]
+    theme: str = ""
+    said: str = ""
+    is_part: bool = False
+
+    @property
+    def task(self) -> str:
+        """The task that the page is about.
+
+        Raises:
+            BadRequest: There is none of that name.
+        """
+        named = self.query.get("task")
+        if named is None:
+            return self.site.tasks[0]
+        if named not in self.site.tasks:
+            known = ", ".join(self.site.tasks)
+            raise NotThere(f"task {named!r:.200} is not declared; declared: {known}", param="task")
+        return named
+
+    def render(self, template: str, **values: Any) -> Response:
+        """The page, or the part of it that a template is."""
+        return HTMLResponse(self.site.renderer.render(template, self, values))
+
+    def link(self, path: str, **query: Any) -> str:
+        """The address of a page, about the same task."""
+        kept = {"task": self.task, **{k: v for k, v in query.items() if v not in (None, "")}}
+        return f"{path}?{urlencode(kept)}"
+
+
+class NotThere(BadRequest):
+    """There is no such thing."""
+
+    status = 404
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What somebody sent with a form: the last value of each field."""
+
+    fields: Mapping[str, str]
+
+    def __getitem__(self, name: str) -> str:
+        """A field that must be there."""
+        if name not in self.fields:
+            raise BadRequest(f"the form has no field {name!r}; load the page again", param=name)
+        return self.fields[name]
+
+    def get(self, name: str, default: str = "") -> str:
+        """A field that may be absent."""
+        return self.fields.get(name, default)
+
+    def whole(self, name: str) -> int:
+        """A field that is a whole number."""
+        try:
+            return int(self[name])
+        except ValueError:
+            raise BadRequest(f"{name} = {self[name]!r:.100} is not a whole number", param=name) from None
+
+
+Page = Callable[[Visit], Response]
+Action = Callable[[Visit, Form], Response]
+Receives = Callable[[Visit, Request], Any]
+
+
+def page(site: Site, path: str, function: Page) -> Route:
+    """A route that shows something."""
+    return Route(path, partial(_serve, site, function, None), methods=["GET"])
+
+
+def action(site: Site, path: str, function: Action) -> Route:
+    """A route that changes something, by a form."""
+    return Route(path, partial(_serve, site, None, function), methods=["POST"])
+
+
+def done(visit: Visit, path: str, said: str) -> Response:
+    """Go on to a page, which says what was done."""
+    response = RedirectResponse(path, status_code=303)
+    response.set_cookie(FLASH, quote(said[:1000]), max_age=60, httponly=True, samesite="strict")
+    return response
+
+
+async def _serve(site: Site, show: Page | None, act: Action | None, request: Request) -> Response:
+    started = time.perf_counter()
+    try:
+        visit = await enter(site, request)
+        if act is not None:
+            form = await read_form(visit, request)
+            response = await run_in_threadpool(act, visit, form)
+        else:
+            assert show is not None
+            response = await run_in_threadpool(show, visit)
+        if not _sets(response, COOKIE):
+            response.set_cookie(
+                COOKIE, site.doors.cookie(visit.session), httponly=True, samesite="strict", path="/"
+            )
+        if visit.said and not visit.is_part:
+            response.delete_cookie(FLASH)
+    except (StepdownError, HTTPException) as error:
+        response = refusal(site, request, error)
+    response.headers["server-timing"] = f"page;dur={1000 * (time.perf_counter() - started):.1f}"
+    return response
+
+
+def _sets(response: Response, cookie: str) -> bool:
+    """Whether an answer says something of a cookie already."""
+    start = f"{cookie}=".encode()
+    return any(name == b"set-cookie" and value.startswith(start) for name, value in response.raw_headers)
+
+
+async def enter(site: Site, request: Request) -> Visit:
+    """Who asks, for what.
+
+    Raises:
+        Unauthorized: They have to sign in.
+        Forbidden: They may not see this page, or came by a wrong name.
+        BadRequest: The query cannot be read.
+    """
+    site.doors.check_host(request.headers.get("host", ""))
+    session = site.doors.session_of(request.cookies)
+    if session is None:
+        if not site.doors.is_open:
+            raise Unauthorized("sign in to see this page", code="no_session")
+        session = site.doors.visit()
+    person = site.doors.person(session)
+    if person.only_labels and not request.url.path.startswith(LABELS_PATH):
+        raise Forbidden("this key opens the labelling page alone", code="only_labels")
+    return Visit(
+        site=site,
+        person=person,
+        session=session,
+        path=request.url.path,
+        query=read_query(request.url.query),
+        names={name: str(value) for name, value in request.path_params.items()},
+        theme=request.cookies.get(THEME, ""),
+        said=unquote(request.cookies.get(FLASH, "")),
+        is_part="hx-request" in request.headers,
+    )
+
+
+def read_query(raw: str) -> dict[str, str]:
+    """The last value of each name in a query.
+
+    Raises:
+        BadRequest: It is not UTF-8, or too long.
+    """
+    try:
+        return dict(parse_qsl(raw, keep_blank_values=True, errors="strict", max_num_fields=60))
+    except ValueError as error:
+        raise BadRequest(f"the query {raw!r:.200} cannot be read: {error}") from error
+
+
+async def read_form(visit: Visit, request: Request) -> Form:
+    """The form of a request, its token checked.
+
+    Raises:
+        BadRequest: It is too large or cannot be read.
+        Forbidden: It does not come from a page of this dashboard.
+    """
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_FORM_BYTES:
+            raise BodyTooLarge(f"the form is larger than {MAX_FORM_BYTES:,} bytes; send less")
+    try:
+        raw = body.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the form cannot be read: {error}") from error
+    form = Form(read_query(raw))
+    token = form.get(TOKEN) or request.headers.get("x-token", "")
+    visit.site.doors.check_form(request.headers, token, visit.session)
+    return form
+
+
+def refusal(site: Site, request: Request, error: StepdownError | HTTPException) -> Response:
+    """A page that says what was wrong, or the way to sign in."""
+    if isinstance(error, Unauthorized) and request.url.path != SIGN_IN_PATH:
+        query = urlencode({"to": request.url.path}) if request.method == "GET" else ""
+        return RedirectResponse(f"{SIGN_IN_PATH}?{query}", status_code=303)
+    status = _status(error)
+    said = error.detail if isinstance(error, HTTPException) else str(error)
+    if status >= 500:
+        log.warning("%s %s: %s", request.method, request.url.path, said)
+    page = site.renderer.bare(
+        "error.html",
+        status=status,
+        title=HTTPStatus(status).phrase,
+        said=said,
+        theme=request.cookies.get(THEME, ""),
+    )
+    return HTMLResponse(page, status_code=status)
+
+
+def _status(error: StepdownError | HTTPException) -> int:
+    if isinstance(error, HTTPException):
+        return error.status_code
+    if isinstance(error, BadRequest):
+        return error.status
+    return 503 if isinstance(error, LedgerError) else 409
+
+
+def routes_of(*groups: Iterable[Route]) -> list[Route]:
+    """The routes of all pages."""
+    return [route for group in groups for route in group]
