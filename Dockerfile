@@ -17,7 +17,7 @@ WORKDIR /opt/stepdown
 COPY requirements.lock ./
 RUN pip install --require-hashes -r requirements.lock
 
-COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
+COPY pyproject.toml hatch_build.py README.md LICENSE CHANGELOG.md ./
 COPY stepdown stepdown
 COPY router router
 COPY evals evals
@@ -43,7 +43,7 @@ WORKDIR /var/lib/stepdown
 FROM service
 ENV STEPDOWN_HOME=/var/lib/stepdown
 VOLUME /var/lib/stepdown
-EXPOSE 4000
+EXPOSE 4000 4001
 
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:4000/readyz', timeout=3)"]

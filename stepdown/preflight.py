@@ -50,10 +50,11 @@ def alone_in(home: Path) -> Iterator[None]:
         yield
 
 
-def check_port(host: str, port: int, *, patience_s: float = PATIENCE_S) -> None:
+def check_port(name: str, host: str, port: int, *, patience_s: float = PATIENCE_S) -> None:
     """Refuse a port that cannot be listened on.
 
     Args:
+        name: Of its setting, `proxy.port` or `dashboard.port`.
         host: The address to listen on.
         port: The port; 0 is any.
         patience_s: How long to wait for it, since what a killed `stepdown up` left behind ends in a moment.
@@ -65,8 +66,8 @@ def check_port(host: str, port: int, *, patience_s: float = PATIENCE_S) -> None:
     while (error := _refusal(host, port)) is not None:
         if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
             raise SettingsError(
-                f"proxy.port = {port} on {host!r} cannot be listened on: {error.strerror}; "
-                "stop what uses it, or give another --port"
+                f"{name} = {port} on {host!r} cannot be listened on: {error.strerror}; "
+                "stop what uses it, or give another port"
             ) from error
         time.sleep(TICK_S)
 

@@ -40,6 +40,7 @@ def up_children(settings_file: Path | str, settings: Settings) -> list[Child]:
             _worker(name, worker_pulse(settings, queue), [*worker, queue, *options])
             for name, (queue, *options) in names.items()
         ),
+        Child("dashboard", command("dashboard", settings_file), ready=dashboard_ready(settings)),
     ]
 
 
@@ -58,9 +59,17 @@ def command(name: str, settings_file: Path | str, *options: str) -> list[str]:
 
 def proxy_ready(settings: Settings) -> Callable[[datetime], bool] | None:
     """Whether the proxy says that it is ready; None where its port is not known beforehand."""
-    host, port = settings.proxy.host, settings.proxy.port
+    return _answers(settings.proxy.host, settings.proxy.port, "/readyz")
+
+
+def dashboard_ready(settings: Settings) -> Callable[[datetime], bool] | None:
+    """Whether the dashboard answers; None where its port is not known beforehand."""
+    return _answers(settings.dashboard.host, settings.dashboard.port, "/healthz")
+
+
+def _answers(host: str, port: int, path: str) -> Callable[[datetime], bool] | None:
     host = WILDCARDS.get(host, host)
-    url = f"http://[{host}]:{port}/readyz" if ":" in host else f"http://{host}:{port}/readyz"
+    url = f"http://[{host}]:{port}{path}" if ":" in host else f"http://{host}:{port}{path}"
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def ready(_started: datetime) -> bool:

@@ -21,7 +21,7 @@ from tests.processes import Process, free_port, wait_until
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = "builtin_schemas/vendor/compose-spec.json"
-OURS = ("proxy", "worker", "fitter", "evaluator", "keeper", "distiller", "beat")
+OURS = ("proxy", "worker", "fitter", "evaluator", "keeper", "distiller", "beat", "dashboard")
 ON_THE_GPU = ("keeper", "distiller", "vllm")
 TOML = """
 [worker]
@@ -82,13 +82,14 @@ class Rehearsal:
 
         self._compose, self.folder = compose, folder
         (folder / "stepdown.toml").write_text(TOML)
-        redis_port, self.proxy_port = free_port(), free_port()
+        redis_port, self.proxy_port, self.dashboard_port = free_port(), free_port(), free_port()
         self._places = {
             "/etc/stepdown/stepdown.toml": str(folder / "stepdown.toml"),
             "/var/lib/stepdown": str(folder / "home"),
             "redis:6379": f"127.0.0.1:{redis_port}",
             "0.0.0.0": "127.0.0.1",
             "127.0.0.1:4000": f"127.0.0.1:{self.proxy_port}",
+            "127.0.0.1:4001": f"127.0.0.1:{self.dashboard_port}",
             "${OPENAI_API_KEY:-}": "",
         }
         self._more = {"redis": ["--port", str(redis_port), "--bind", "127.0.0.1", "--dir", str(folder)]}
@@ -106,7 +107,8 @@ class Rehearsal:
     def _env(self, name: str) -> dict[str, str]:
         own = self._compose["services"][name].get("environment", {})
         given = {k: self._here(v) for k, v in own.items() if not v.startswith("${STEPDOWN_PROXY_KEYS")}
-        return {**os.environ, **given, "STEPDOWN_PROXY_PORT": str(self.proxy_port)}
+        ports = {"PROXY": self.proxy_port, "DASHBOARD": self.dashboard_port}
+        return {**os.environ, **given, **{f"STEPDOWN_{name}_PORT": str(port) for name, port in ports.items()}}
 
     def _argv(self, argv: list[str]) -> list[str]:
         programs = {

@@ -51,6 +51,7 @@ def labels_settings(home: Path, strong: FakeModel, small: FakeModel, judge: Fake
     values = {
         "home": str(home),
         "proxy": {"port": free_port(), "reload_s": 0.2},
+        "dashboard": {"port": free_port()},
         "worker": {
             **{"label_every_s": 0.5, "judge_every_s": 0.5, "rank_every_s": 0.5},
             **{"suites_every_s": 1.0, "slices_every_s": 1.0},

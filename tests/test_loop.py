@@ -49,6 +49,7 @@ def loop_settings(home: Path, upstream: str) -> Settings:
     values = {
         "home": str(home),
         "proxy": {"port": free_port(), "reload_s": 0.2},
+        "dashboard": {"port": free_port()},
         "worker": {"label_every_s": 0.5, "fit_every_s": 0.5, "report_every_s": 1.0},
         "models": models,
         "tasks": {DEFAULT_TASK: task},

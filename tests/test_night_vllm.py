@@ -84,6 +84,7 @@ def night_settings(home: Path, strong: FakeModel, small_url: str, base: Path, py
     values = {
         "home": str(home),
         "proxy": {"port": free_port(), "reload_s": 0.2},
+        "dashboard": {"port": free_port()},
         "worker": {"label_every_s": 0.5, "fit_every_s": 2.0},
         "night": {"look_every_s": 3600.0, "rollout_every_s": 1.0, "reconcile_every_s": 1.0},
         "trainer": {"python": python},

@@ -15,7 +15,7 @@ import click
 from stepdown import __version__
 
 COMMANDS = {
-    "up": ("stepdown.cli.running", "Start proxy, worker and schedule as one process tree."),
+    "up": ("stepdown.cli.running", "Start proxy, workers, schedule and dashboard as one process tree."),
     "proxy": ("stepdown.cli.running", "Start the proxy alone."),
     "worker": ("stepdown.cli.running", "Start a worker alone."),
     "beat": ("stepdown.cli.running", "Start the schedule alone."),

@@ -60,6 +60,7 @@ FAST = {"label_every_s": 0.5, "fit_every_s": 1.0, "report_every_s": 3600.0}
 )
 @click.option("--limit", type=click.IntRange(min=50), help="Use only the first prompts, evenly by slice.")
 @click.option("--port", type=int, default=0, help="Port of the proxy; a free one if not given.")
+@click.option("--dashboard-port", type=int, default=0, help="Port of the dashboard; a free one if not given.")
 @click.option("--png", type=click.Path(path_type=Path), help="Draw the cost-quality curve here.")
 @click.option(
     "--stay", is_flag=True, help="Leave the proxy running afterwards, when started from a terminal."
@@ -76,7 +77,8 @@ def replay(recording: Path, path: str | None, home: Path, **options: Any) -> Non
     learning, held = split(_limited(pairs, options["limit"]), options["held_out"])
     _empty(home)
     with RecordedUpstream(pairs) as upstream:
-        settings = _settings(path, home, upstream, options["port"] or free_port(), learning, options)
+        ports = options["port"] or free_port(), options["dashboard_port"] or free_port()
+        settings = _settings(path, home, upstream, ports, learning, options)
         _say_what_is_assumed(recording, learning, held, settings)
         with Service(settings, DEFAULT_TASK) as service:
             with _progress() as progress:
@@ -106,7 +108,7 @@ def _settings(
     path: str | None,
     home: Path,
     upstream: str,
-    port: int,
+    ports: tuple[int, int],
     learning: list[RecordedPair],
     options: dict[str, Any],
 ) -> Settings:
@@ -125,7 +127,8 @@ def _settings(
         task |= _inferred_check(learning)
     overrides = {
         "home": str(home.absolute()),
-        "proxy": {"port": port, "host": "127.0.0.1", "reload_s": 0.5},
+        "proxy": {"port": ports[0], "host": "127.0.0.1", "reload_s": 0.5},
+        "dashboard": {"port": ports[1], "host": "127.0.0.1"},
         "worker": FAST,
         "models": models,
         "tasks": {DEFAULT_TASK: task},
@@ -265,7 +268,8 @@ def _say_how_to_connect(service: Service, pairs: list[RecordedPair]) -> None:
     click.echo(
         f"\nPoint a client at the proxy with base_url={service.url}/v1 and model=stepdown. Its models are\n"
         f"recordings and know only the recorded prompts, such as\n\n"
-        f"  curl -i {service.url}/v1/chat/completions -d {shlex.quote(body)}"
+        f"  curl -i {service.url}/v1/chat/completions -d {shlex.quote(body)}\n\n"
+        f"The dashboard is at http://127.0.0.1:{service.settings.dashboard.port}"
     )
 
 

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 @click.option("--home", metavar="DIR", help="Folder for the ledger and the broker's files.")
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=int, help="Port to listen on.")
+@click.option("--dashboard-port", type=int, help="Port of the dashboard.")
 def up(path: str | None, **options: Any) -> None:
-    """Start proxy, worker and schedule as one supervised process tree; Ctrl-C stops it."""
+    """Start proxy, workers, schedule and dashboard as one supervised process tree; Ctrl-C stops it."""
     settings = load_settings(path, overrides=_overrides(**options))
     if not settings.models:
         raise SettingsError("no model is declared; give --strong MODEL, or [models.strong] in stepdown.toml")
@@ -36,7 +37,8 @@ def up(path: str | None, **options: Any) -> None:
     from stepdown.supervisor import supervise
 
     with alone_in(Path(settings.home).absolute()):
-        check_port(settings.proxy.host, settings.proxy.port)
+        check_port("proxy.port", settings.proxy.host, settings.proxy.port)
+        check_port("dashboard.port", settings.dashboard.host, settings.dashboard.port)
         check_settings(settings, os.environ)
         open_ledger(settings).close()
         warn_of_suites(settings)
@@ -88,14 +90,16 @@ def check_settings(settings: Settings, environ: Mapping[str, str]) -> None:
     """Refuse at once what a child would fail by, or only a label would tell of.
 
     Raises:
-        SettingsError: A key's variable is not set, or the proxy would be open to other machines.
+        SettingsError: A key's variable is not set, or proxy or dashboard would be open to other machines.
         CheckError: A check is not known, its settings are wrong, or it needs a sandbox and there is none.
     """
+    from dashboards.access import check_dashboard
     from evals.checks import build_checks
     from router.access import Annotators, check_address
     from router.upstream.factory import read_keys
 
     check_address(settings)
+    check_dashboard(settings)
     Annotators(settings)
     read_keys(settings, environ)
     for task in settings.tasks.values():
@@ -130,9 +134,16 @@ def write_settings(settings: Settings) -> Path:
 
 
 def _overrides(
-    strong: str | None, small: str | None, home: str | None, host: str | None, port: int | None
+    strong: str | None,
+    small: str | None,
+    home: str | None,
+    host: str | None,
+    port: int | None,
+    dashboard_port: int | None,
 ) -> dict[str, Any]:
     values: dict[str, Any] = {"home": home} if home else {}
+    if dashboard_port is not None:
+        values["dashboard"] = {"port": dashboard_port}
     values["proxy"] = {k: v for k, v in (("host", host), ("port", port)) if v is not None}
     for tier, spec in (("strong", strong), ("small", small)):
         if spec:

@@ -53,14 +53,14 @@ def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
 def test_a_taken_port_is_named_and_a_free_one_is_left_free() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(SettingsError, match=f"proxy.port = {port} .*another --port"):
-            check_port("127.0.0.1", port, patience_s=0.0)
+        with pytest.raises(SettingsError, match=f"proxy.port = {port} .*another port"):
+            check_port("proxy.port", "127.0.0.1", port, patience_s=0.0)
     free = free_port()
     for _ in range(2):
-        check_port("127.0.0.1", free)
-    check_port("127.0.0.1", 0)
+        check_port("proxy.port", "127.0.0.1", free)
+    check_port("proxy.port", "127.0.0.1", 0)
 
 
 def test_an_address_of_another_machine_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"'192\.0\.2\.1'"):
-        check_port("192.0.2.1", 0)
+        check_port("proxy.port", "192.0.2.1", 0)

@@ -26,20 +26,21 @@ from tests.processes import settings_in, wait_until, worker_command
 def test_the_children_of_up(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     children = up_children("settings.json", settings)
-    assert [child.name for child in children] == ["proxy", "worker", "fitter", "evaluator"]
+    assert [child.name for child in children] == ["proxy", "worker", "fitter", "evaluator", "dashboard"]
     commands = [" ".join(child.argv).partition("-m ")[2] for child in children]
     assert commands == [
         "stepdown proxy --settings settings.json",
         "stepdown worker --settings settings.json --queue labels --beat",
         "stepdown worker --settings settings.json --queue fits",
         "stepdown worker --settings settings.json --queue evals",
+        "stepdown dashboard --settings settings.json",
     ]
 
 
 def test_where_students_are_distilled_two_more_workers_run(tmp_path: Path) -> None:
     task = TaskSettings(small="small", student=StudentSettings(base="base"))
     settings = msgspec.structs.replace(settings_in(tmp_path), tasks={"default": task})
-    more = up_children("settings.json", settings)[4:]
+    more = up_children("settings.json", settings)[4:-1]
     assert {child.name: child.argv[-1] for child in more} == {"keeper": "students", "distiller": "nights"}
 
 

@@ -197,6 +197,7 @@ def test_up_without_a_model_says_what_to_give(tmp_path: Path) -> None:
     [
         ('[models.paid]\nmodel = "m"\napi_key_env = "NO_SUCH_KEY"', "'NO_SUCH_KEY' is not set"),
         ('[proxy]\nhost = "0.0.0.0"', "proxy.host = '0.0.0.0'"),
+        ('[dashboard]\nhost = "0.0.0.0"', "dashboard.host = '0.0.0.0'"),
         ('[tasks.default.checks.other]\nkind = "numbr"', "'numbr'"),
     ],
 )
@@ -204,7 +205,7 @@ def test_up_refuses_at_once_what_a_child_would_fail_by(settings_file: str, more:
     with Path(settings_file).open("a") as file:
         file.write(more)
     with pytest.raises(StepdownError, match=named):
-        run("up", "--settings", settings_file, "--port", "0")
+        run("up", "--settings", settings_file, "--port", "0", "--dashboard-port", "0")
 
 
 def test_what_runs_on_models_of_the_command_line_is_looked_at_without_naming_them(
