@@ -5,11 +5,12 @@ BASE ?= ../models/qwen-0.5b
 BIN := .venv/bin
 RECORDING := bench/recordings/qwen-coder.jsonl.gz
 DEMO_FLAGS ?=
+BENCH_FLAGS ?=
 GSM8K ?= ../shared/data/routing/gsm8k_gpt4_vs_mixtral.jsonl.gz
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-vllm check format lock bench-gateway bench-routing bench-night report-labels
-.PHONY: readme clean
+.PHONY: help install demo test test-browser test-vllm check format lock bench-gateway bench-routing bench-night
+.PHONY: bench-dashboard report-labels screenshots readme clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,8 +29,11 @@ install: .venv/installed ## Make .venv with the locked dependencies
 demo: install ## Run the whole loop on recorded traffic, then leave the proxy running
 	$(BIN)/stepdown replay $(RECORDING) --settings bench/demo.toml --home .stepdown/demo --stay $(DEMO_FLAGS)
 
-test: install ## Run the tests; those of real training and serving only where vLLM is installed
+test: install ## Run the tests; those in a browser, and of real training and serving, only where those are installed
 	$(BIN)/python -m pytest -q -n auto $(PYTEST_FLAGS)
+
+test-browser: install ## Run the tests of the dashboard in a real browser (needs Debian's chromium)
+	$(BIN)/python -m pytest -q -m browser $(PYTEST_FLAGS)
 
 .vllm/installed: requirements-vllm.txt
 	@echo "Installing vLLM and a trainer into .vllm (some minutes) ..."
@@ -63,6 +67,12 @@ bench-routing: install ## Quality of the router on recorded outcomes: make bench
 
 bench-night: install .vllm/installed ## A night with real models: make bench-night BASE=FOLDER, a Qwen2.5 0.5B checkpoint
 	$(BIN)/python -m bench.night --base $(BASE) --python .vllm/bin/python --recording $(RECORDING)
+
+bench-dashboard: install ## Server time of each page of the dashboard over a ledger of 1,000,000 requests
+	$(BIN)/python -m bench.dashboard $(BENCH_FLAGS)
+
+screenshots: install ## Make the README's pictures of the dashboard anew (needs Debian's chromium)
+	$(BIN)/python -m bench.screenshots
 
 report-labels: install ## The labellers' own error: make report-labels GSM8K=gsm8k_gpt4_vs_mixtral.jsonl.gz
 	$(BIN)/python -m bench.labels --gsm8k $(GSM8K)
