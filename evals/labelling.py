@@ -11,11 +11,11 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Row, Select, String, and_, func, literal, select, true
 
@@ -97,13 +97,46 @@ class Labeller:
         return not isinstance(self.check, CheckError) and self.check.needs_reference
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """One call to be labelled, by which check and against what."""
+
+    at: datetime
+    call: str
+    request: str
+    trace: str | None
+    body: str
+    asked: str
+    prompt_hash: str
+    reference: str | None
+    answers_at: datetime | None
+    labeller: Labeller
+
+
+class Made(NamedTuple):
+    """A label that was made, for which call, and when that began."""
+
+    item: Backlog
+    label: Label
+    began: datetime
+
+
+Told = Callable[[Sequence[Made]], None]
+
+
 def labellers(task: TaskSettings) -> list[Labeller]:
     """The task's declared checks, each with the version of the labels that it makes."""
     return [_labeller(name, settings, task.checks) for name, settings in task.checks.items()]
 
 
 def label_backlog(
-    ledger: Ledger, task_name: str, task: TaskSettings, *, limit: int, deadline: float = math.inf
+    ledger: Ledger,
+    task_name: str,
+    task: TaskSettings,
+    *,
+    limit: int,
+    deadline: float = math.inf,
+    kept: Told | None = None,
 ) -> LabelCounts:
     """Label up to `limit` calls that lack the label that now applies, in one transaction.
 
@@ -116,28 +149,37 @@ def label_backlog(
         task: Its settings, which declare the checks.
         limit: Calls in this batch; more than 1000 count as 1000.
         deadline: Time of `CLOCK` at which the batch ends; the labels made until then are kept.
+        kept: Told of the labels, once they are.
 
     Raises:
         LedgerError: The ledger refused; nothing of this batch was kept.
     """
     batch = _oldest(ledger, task_name, task, min(limit, MAX_BATCH))
     in_time = takewhile(lambda _: CLOCK() < deadline, batch)
-    labels = [(item, _label(ledger, item)) for item in in_time]
-    return _counts(_keep(ledger, task_name, labels))
+    made = _keep(ledger, task_name, [_made(ledger, item) for item in in_time])
+    if kept is not None and made:
+        kept(made)
+    return _counts([one.label for one in made])
 
 
 def label_all(
-    ledger: Ledger, tasks: Mapping[str, TaskSettings], *, batch: int, budget_s: float
+    ledger: Ledger,
+    tasks: Mapping[str, TaskSettings],
+    *,
+    batch: int,
+    budget_s: float,
+    kept: Told | None = None,
 ) -> LabelCounts:
     """Label batch after batch until no task has a backlog, or the time is up.
 
-    What is left then is found again by the next sweep. One check more may run when the time is up.
+    What is left then is found again by the next sweep. One check more may run when the time is up. `kept` is
+    told of the labels of each batch.
     """
     deadline = CLOCK() + budget_s
     total = LabelCounts()
     for name, task in tasks.items():
         while CLOCK() < deadline:
-            counts = label_backlog(ledger, name, task, limit=batch, deadline=deadline)
+            counts = label_backlog(ledger, name, task, limit=batch, deadline=deadline, kept=kept)
             total += counts
             if not counts.labelled:
                 total += LabelCounts(waiting=count_waiting(ledger, name, task))
@@ -168,20 +210,6 @@ def count_waiting(ledger: Ledger, task_name: str, task: TaskSettings) -> int:
         _check_name(task).in_(needing), _reference().is_(None)
     )
     return int(ledger.rows(statement)[0][0])
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """One call to be labelled, by which check and against what."""
-
-    at: datetime
-    call: str
-    body: str
-    asked: str
-    prompt_hash: str
-    reference: str | None
-    answers_at: datetime | None
-    labeller: Labeller
 
 
 def _labeller(name: str, settings: Mapping[str, Any], declared: Mapping[str, Mapping[str, Any]]) -> Labeller:
@@ -229,6 +257,8 @@ def _no_label(labeller: ColumnElement[Any], version: str) -> ColumnElement[bool]
 _COLUMNS = (
     _r.c.at,
     _c.c.id,
+    _c.c.request,
+    _r.c.trace,
     _c.c.body,
     _r.c.body.label("asked"),
     _r.c.prompt_hash,
@@ -263,12 +293,12 @@ def _undeclared(ledger: Ledger, task_name: str, task: TaskSettings, limit: int) 
 
 def _backlog(row: Row[Any], labeller: Labeller) -> Backlog:
     reference = (row.prompt_hash, row.reference, row.answers_at)
-    return Backlog(row.at, row.id, row.body, row.asked, *reference, labeller)
+    return Backlog(row.at, row.id, row.request, row.trace, row.body, row.asked, *reference, labeller)
 
 
-def _label(ledger: Ledger, item: Backlog) -> Label:
-    outcome = _outcome(ledger, item)
-    return Label(
+def _made(ledger: Ledger, item: Backlog) -> Made:
+    began, outcome = now(), _outcome(ledger, item)
+    label = Label(
         subject=item.call,
         labeller=item.labeller.labeller,
         version=item.labeller.version,
@@ -277,6 +307,7 @@ def _label(ledger: Ledger, item: Backlog) -> Label:
         score=outcome.score,
         evidence=outcome.evidence,
     )
+    return Made(item, label, began)
 
 
 def _outcome(ledger: Ledger, item: Backlog) -> Outcome:
@@ -320,20 +351,20 @@ def _asked(ledger: Ledger, body: str) -> tuple[str, Any]:
     return chat.prompt.text, asked_schema(json.loads(bytes(chat.fields.get("response_format") or b"null")))
 
 
-def _keep(ledger: Ledger, task_name: str, labels: list[tuple[Backlog, Label]]) -> list[Label]:
+def _keep(ledger: Ledger, task_name: str, labels: list[Made]) -> list[Made]:
     """Commit the labels whose reference is still the one they were made with."""
     if not labels:
         return []
     with ledger.writing() as connection:
-        hashes = sorted({item.prompt_hash for item, _ in labels})
+        hashes = sorted({made.item.prompt_hash for made in labels})
         now_at = {
             row.prompt_hash: row.at
             for row in connection.execute(
                 select(_a.c.prompt_hash, _a.c.at).where(_a.c.task == task_name, _a.c.prompt_hash.in_(hashes))
             )
         }
-        kept = [label for item, label in labels if now_at.get(item.prompt_hash) == item.answers_at]
-        ledger.add(connection, kept)
+        kept = [made for made in labels if now_at.get(made.item.prompt_hash) == made.item.answers_at]
+        ledger.add(connection, [made.label for made in kept])
     return kept
 
 

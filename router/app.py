@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from router import metrics as exposition
 from router.access import Access
-from router.asgi import JSON, Header, Receive, Scope, Send, refusal, respond
+from router.asgi import JSON, Endpoint, Header, Receive, Scope, Send, refusal, respond
 from router.catalogue import Catalogue
 from router.metrics import Metrics
 from router.picking import StagesOf, plain_stages
@@ -25,8 +25,8 @@ from router.wire import error_body
 from stepdown.errors import BadRequest, StepdownError
 from stepdown.ledger import Ledger
 from stepdown.settings import Settings
+from stepdown.tracing import open_tracing
 
-Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
 TEXT: Header = (b"content-type", exposition.CONTENT_TYPE)
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,8 @@ def create_app(
         stages_of: Makes what picks among the candidates of a task's portfolio.
 
     Raises:
-        SettingsError: A key's variable is not set, or the default task has no strong model.
+        SettingsError: A key's variable is not set, the default task has no strong model, or what makes
+            traces is not installed.
     """
     metrics = Metrics()
     catalogue = Catalogue(settings)
@@ -78,6 +79,7 @@ def create_app(
         draw=draw,
         upstreams=upstreams,
         stages_of=stages_of,
+        tracing=open_tracing(settings.tracing),
     )
     return Proxy(service, Access(settings), catalogue, metrics)
 

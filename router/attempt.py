@@ -11,12 +11,14 @@ from typing import NamedTuple
 
 import msgspec
 
+from router.spans import begin_call, end_call
 from router.upstream import Model, Reply
 from router.wire import Ending, read_answer, read_ending, read_prompt
 from stepdown.errors import UpstreamError
 from stepdown.ids import new_id, now
 from stepdown.ledger import Body
 from stepdown.records import Call, Role, Tier
+from stepdown.tracing import in_force
 
 REDACTED = b"[key]"
 CHARACTERS_PER_TOKEN = 4
@@ -55,7 +57,9 @@ class Attempt:
         self._asked = b""
         self._whole = False
         self._error: str | None = None
+        self._error_kind: str | None = None
         self._ending: Ending | None = None
+        self._span = begin_call(model, tier, role, self._at)
 
     async def open(
         self,
@@ -78,9 +82,7 @@ class Attempt:
         """
         self._asked = body
         try:
-            self.reply = reply = await self.model.upstream.ask(
-                body, stream=stream, authorization=authorization
-            )
+            self.reply = reply = await self._ask(body, stream, authorization)
             if reply.streams and reply.status < 300:
                 self._unsent = await self.chunk()
                 if not self._unsent:
@@ -91,8 +93,15 @@ class Attempt:
                 self._whole = True
                 self._check(reply, authorization)
         except UpstreamError as error:
-            self.fail(str(error))
+            self.fail(str(error), type(error).__name__)
             raise
+
+    async def _ask(self, body: bytes, stream: bool, authorization: str | None) -> Reply:
+        upstream = self.model.upstream
+        if self._span is None:
+            return await upstream.ask(body, stream=stream, authorization=authorization)
+        with in_force(self._span):
+            return await upstream.ask(body, stream=stream, authorization=authorization)
 
     def _check(self, reply: Reply, authorization: str | None) -> None:
         body = self._parts[0]
@@ -124,7 +133,7 @@ class Attempt:
         try:
             chunk = await self.reply.next_chunk()
         except UpstreamError as error:
-            self.fail(str(error))
+            self.fail(str(error), type(error).__name__)
             raise
         if not chunk:
             self._whole = True
@@ -160,9 +169,10 @@ class Attempt:
         ended_well = self._whole and self._error is None and self.ending.finish_reason is not None
         return self.ending.complete or ended_well
 
-    def fail(self, why: str) -> None:
-        """Note why there is no more to come; the first reason stays."""
-        self._error = self._error or why
+    def fail(self, why: str, kind: str = "incomplete") -> None:
+        """Note why there is no more to come, and of what kind the reason is; the first one stays."""
+        if self._error is None:
+            self._error, self._error_kind = why, kind
         self.end()
 
     def end(self) -> None:
@@ -187,7 +197,7 @@ class Attempt:
             model=self.model.name,
             status=0 if self.reply is None else self.reply.status,
             complete=self.complete,
-            latency_ms=self._milliseconds(self._ended) or 0.0,
+            latency_ms=self.latency_ms,
             ttft_ms=self.ttft_ms,
             prompt_tokens=usage.prompt,
             completion_tokens=usage.completion,
@@ -200,6 +210,8 @@ class Attempt:
             error=self._error,
             body=None if body is None else body.digest,
         )
+        if self._span is not None:
+            end_call(self._span, call, self.body, self._error_kind)
         return [call] if body is None else [call, body]
 
     def _usage(self) -> Usage:
@@ -214,6 +226,11 @@ class Attempt:
     def ttft_ms(self) -> float | None:
         """Time to the first byte of a stream, or to the head of any other answer."""
         return self._milliseconds(self._first)
+
+    @property
+    def latency_ms(self) -> float:
+        """Time to its end; 0 where it has none yet."""
+        return self._milliseconds(self._ended) or 0.0
 
     def _milliseconds(self, moment: float | None) -> float | None:
         return None if moment is None else (moment - self._started) * 1000

@@ -32,11 +32,12 @@ from router.attempt import Attempt
 from router.catalogue import Catalogue, Target
 from router.conversations import Conversation, Conversations
 from router.live_policy import LivePolicy
-from router.metrics import Metrics
+from router.metrics import Metrics, Served
 from router.policy import NO_POLICY, Choice, TaskPolicy, choose, fall_back, named, refuse
 from router.portfolio import Contest, Portfolio
 from router.prompt import prompt_hash
 from router.shadow import Shadows
+from router.spans import note_answer, note_commit, note_decision, traceparent
 from router.sse import Gate
 from router.streams import linger, not_whole
 from router.upstream import Model
@@ -70,6 +71,7 @@ class Exchange:
     started: float
     id: str
     at: datetime = field(default_factory=now)
+    decided: float = field(default_factory=time.perf_counter)
     attempts: list[Attempt] = field(default_factory=list)
     contest: Contest | None = None
 
@@ -136,10 +138,12 @@ class ChatEndpoint:
             exchange = await self._admit(scope, receive)
         except BadRequest as error:
             self._metrics.refused(error.status, error.code)
+            note_answer(error.status)
             await respond(send, error.status, refusal(error), refused_headers())
             return
         except ClientGone:
             return
+        note_decision(exchange.decided - exchange.started, exchange.id, exchange.target.task, exchange.choice)
         try:
             ending = await self._produce(exchange, receive, send)
         except asyncio.CancelledError:
@@ -188,15 +192,17 @@ class ChatEndpoint:
 
     def _shadow(self, exchange: Exchange) -> None:
         if exchange.choice.shadowed:
-            model = self._model(exchange, Tier.SMALL)
-            started = self._shadows.start(exchange.id, model, plain_body(exchange.chat, model.name))
+            started = self._start_shadow(exchange, self._model(exchange, Tier.SMALL))
             exchange.choice = exchange.choice._replace(shadowed=started)
         policy = exchange.policy
         if policy.mirror is None or exchange.target.alias is not None:
             return
         if policy.mirrors(exchange.chat.prompt, self._draw()):
-            model = self._small(exchange).served_as(policy.mirror)
-            self._shadows.start(exchange.id, model, plain_body(exchange.chat, model.name))
+            self._start_shadow(exchange, self._small(exchange).served_as(policy.mirror))
+
+    def _start_shadow(self, exchange: Exchange, model: Model) -> bool:
+        body = plain_body(exchange.chat, model.name)
+        return self._shadows.start(exchange.target.task, exchange.id, model, body)
 
     async def _ask(self, exchange: Exchange) -> Attempt:
         """Ask the chosen model; where the policy chose small and it fails, ask strong instead."""
@@ -285,14 +291,17 @@ class ChatEndpoint:
 
     async def _keep(self, exchange: Exchange, ending: Ending) -> Ending:
         """Commit the records; what the client gets where the ledger refuses them is an error."""
-        waiting = time.perf_counter()
+        waiting, records = time.perf_counter(), _records(exchange, ending.status)
         try:
-            await self._ledger.commit(_records(exchange, ending.status))  # goes on even if this is cancelled
+            await self._ledger.commit(records)  # goes on even if this is cancelled
         except LedgerError as error:
             self._metrics.commit_failures.inc()
             log.error("request %s: %s: %s", exchange.id, NOT_RECORDED, error)
             return self._unkept(exchange, ending)
-        self._metrics.commit_wait.observe(time.perf_counter() - waiting)
+        waited = time.perf_counter() - waiting
+        self._metrics.committed(waited)
+        note_commit(waited)
+        self._metrics.spent(exchange.target.task, records)
         return ending
 
     def _unkept(self, exchange: Exchange, ending: Ending) -> Ending:
@@ -304,13 +313,19 @@ class ChatEndpoint:
     async def _finish(self, exchange: Exchange, ending: Ending, send: Send) -> None:
         attempt = exchange.answering
         self._metrics.served(
-            exchange.target.task,
-            attempt.model.name,
-            exchange.choice.reason,
-            ending.status,
-            time.perf_counter() - exchange.started,
-            attempt.ttft_ms,
+            Served(
+                exchange.target.task,
+                attempt.model.name,
+                exchange.choice.mode,
+                exchange.choice.reason,
+                ending.status,
+                latency_s=time.perf_counter() - exchange.started,
+                decide_s=exchange.decided - exchange.started,
+                ttft_ms=attempt.ttft_ms,
+                upstream_ms=attempt.latency_ms,
+            )
         )
+        note_answer(ending.status, attempt.model.name, exchange.choice.reason)
         if ending.begun:
             await send({"type": "http.response.body", "body": ending.body})
         elif ending.status != HUNG_UP:
@@ -356,6 +371,7 @@ def _records(exchange: Exchange, status: int) -> list[Record]:
         slice=chat.hints.slice,
         status=status,
         latency_ms=(time.perf_counter() - exchange.started) * 1000,
+        trace=traceparent(),
     )
     decision = Decision(request=exchange.id, at=exchange.at, **exchange.choice._asdict())
     calls = [record for attempt in exchange.calls for record in attempt.records(exchange.id)]

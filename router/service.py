@@ -12,22 +12,26 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from router.access import Access, Annotators
+from router.asgi import Endpoint
 from router.catalogue import Catalogue
 from router.feedback import FeedbackEndpoint
 from router.live_policy import LivePolicy
 from router.metrics import Metrics
+from router.operations_watch import OperationsWatch
 from router.people.desk import LabelDesk
 from router.picking import StagesOf
 from router.portfolio import open_portfolios
 from router.relay import ChatEndpoint
 from router.server_watch import ServerWatch
 from router.shadow import Shadows
+from router.spans import Traced
 from router.upstream import UpstreamFactory, open_models
 from router.upstream.openai_shaped import open_session
 from stepdown.ledger import GroupCommit, Ledger
 from stepdown.registry import Registry
 from stepdown.replicas import Replicas
 from stepdown.settings import Settings
+from stepdown.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +48,7 @@ class Service:
         draw: Gives a random number in [0, 1) for each request.
         upstreams: Opens the upstream of a model.
         stages_of: Makes what picks among the candidates of a task's portfolio.
+        tracing: Makes the spans of requests, where there are to be traces.
 
     Attributes:
         chat: The chat endpoint, once started.
@@ -62,6 +67,7 @@ class Service:
         draw: Callable[[], float],
         upstreams: UpstreamFactory,
         stages_of: StagesOf,
+        tracing: Tracing | None = None,
     ) -> None:
         self._settings = settings
         self._keys = keys
@@ -71,9 +77,10 @@ class Service:
         self._draw = draw
         self._upstreams = upstreams
         self._stages_of = stages_of
+        self._tracing = tracing
         self._closing = AsyncExitStack()
         self._policies: LivePolicy | None = None
-        self.chat: ChatEndpoint | None = None
+        self.chat: Endpoint | None = None
         self.feedback: FeedbackEndpoint | None = None
         self.desk: LabelDesk | None = None
 
@@ -91,8 +98,10 @@ class Service:
             LedgerError: The ledger cannot be opened.
         """
         settings, metrics = self._settings, self._metrics
+        if self._tracing is not None:
+            self._closing.push_async_callback(asyncio.to_thread, self._tracing.close)
         ledger = self._ledger or await self._open_ledger()
-        commits = GroupCommit(ledger)
+        commits = GroupCommit(ledger, metrics.group_committed)
         self._closing.push_async_callback(asyncio.to_thread, commits.close)
         session = open_session(settings.proxy.connect_timeout_s)
         self._closing.push_async_callback(session.close)
@@ -114,9 +123,10 @@ class Service:
         if watch.is_needed:
             self._keep_running(watch.watch(settings.proxy.reload_s))
         access, limit = Access(settings), settings.proxy.max_body_bytes
+        self._keep_running(OperationsWatch(ledger, settings, metrics.operations).watch())
         self.feedback = FeedbackEndpoint(access, ledger, commits, limit)
         self.desk = LabelDesk(Annotators(settings), self._catalogue.tasks, ledger, limit)
-        self.chat = ChatEndpoint(
+        chat = ChatEndpoint(
             access=access,
             catalogue=self._catalogue,
             policies=policies,
@@ -128,6 +138,7 @@ class Service:
             max_body_bytes=settings.proxy.max_body_bytes,
             draw=self._draw,
         )
+        self.chat = chat if self._tracing is None else Traced(chat, self._tracing)
 
     async def _open_ledger(self) -> Ledger:
         ledger = await asyncio.to_thread(Ledger, self._settings.database_url)

@@ -31,22 +31,22 @@ class Shadows:
         self._limit = limit
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, request: str, model: Model, body: bytes) -> bool:
-        """Ask the small model in the background; False where there was no place."""
+    def start(self, task: str, request: str, model: Model, body: bytes) -> bool:
+        """Ask the small model in the background for a request of a task; False where there was no place."""
         if len(self._tasks) >= self._limit:
             self._metrics.shadows_dropped.inc()
             return False
-        task = asyncio.create_task(self._ask(request, model, body))
-        self._tasks.add(task)
+        asking = asyncio.create_task(self._ask(task, request, model, body))
+        self._tasks.add(asking)
         self._metrics.shadows_in_flight.set(len(self._tasks))
-        task.add_done_callback(self._finished)
+        asking.add_done_callback(self._finished)
         return True
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._metrics.shadows_in_flight.set(len(self._tasks))
 
-    async def _ask(self, request: str, model: Model, body: bytes) -> None:
+    async def _ask(self, task: str, request: str, model: Model, body: bytes) -> None:
         attempt = Attempt(model, Tier.SMALL, Role.SHADOW)
         try:
             await attempt.open(body, stream=False)
@@ -55,11 +55,14 @@ class Shadows:
             log.info("shadow call of request %s failed: %s", request, error)
         except asyncio.CancelledError:
             attempt.fail("the proxy stopped before the answer was whole")
+        records = attempt.records(request)
         try:
-            await self._ledger.commit(attempt.records(request))
+            await self._ledger.commit(records)
         except LedgerError as error:
             self._metrics.commit_failures.inc()
             log.error("the shadow call of request %s was not recorded: %s", request, error)
+            return
+        self._metrics.spent(task, records)
 
     async def drain(self, patience_s: float = DRAIN_S) -> None:
         """Wait for the calls under way, and break off and record those that take longer."""

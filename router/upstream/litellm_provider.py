@@ -16,6 +16,7 @@ from typing import Any
 from router.upstream.base import Headers, Reply
 from router.wire import error_body
 from stepdown.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from stepdown.tracing import current
 
 ENVIRONMENT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
 JSON: Headers = [(b"content-type", b"application/json")]
@@ -64,6 +65,8 @@ class LiteLlmProvider:
 
     async def ask(self, body: bytes, *, stream: bool, authorization: str | None) -> Reply:
         """Send a chat request; an error that litellm raises is an answer with its status."""
+        if (span := current.get()) is not None:
+            span.note({"gen_ai.provider.name": self._model.partition("/")[0]})
         litellm = await asyncio.to_thread(import_litellm)
         try:
             async with asyncio.timeout(self._timeout_s):

@@ -13,6 +13,7 @@ from yarl import URL
 
 from router.upstream.base import RELAYED_HEADERS, Headers, Reply
 from stepdown.errors import UNREACHABLE, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from stepdown.tracing import current
 
 KEEP_ALIVE_S = 4.0  # below the 5 s after which uvicorn, and so vLLM, closes an idle connection
 DNS_CACHE_S = 60
@@ -59,6 +60,10 @@ class OpenAIShaped:
         if authorization is not None and not self._own_key:
             headers = headers.copy()
             headers["Authorization"] = authorization
+        if (span := current.get()) is not None:
+            headers = headers.copy()
+            headers.update(span.headers)
+            span.note({"server.address": self._url.host or "", "server.port": self._url.port or 0})
         try:
             response = await self._session.post(
                 self._url, data=body, headers=headers, timeout=self._timeout, allow_redirects=False

@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from stepdown.errors import LedgerError
 from stepdown.ledger.store import Ledger, Record
@@ -28,10 +28,12 @@ class GroupCommit:
 
     Args:
         ledger: Where to commit.
+        took: Told, in the writer thread, how many seconds each commit took.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, took: Callable[[float], None] = lambda _: None) -> None:
         self._ledger = ledger
+        self._took = took
         self._entries: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._thread.start()
@@ -84,6 +86,7 @@ class GroupCommit:
 
     def _commit(self, group: list[Entry]) -> None:
         error: LedgerError | None = None
+        began = time.perf_counter()
         try:
             self._ledger.append([record for records, _, _ in group for record in records])
         except Exception as refused:  # whatever a record breaks, the thread must live on
@@ -92,6 +95,7 @@ class GroupCommit:
                     self._commit([entry])
                 return
             error = refused if isinstance(refused, LedgerError) else _unusable(refused)
+        self._took(time.perf_counter() - began)
         waiting: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = defaultdict(list)
         for _, done, loop in group:
             waiting[loop].append(done)

@@ -19,6 +19,7 @@ from stepdown.settings.tree import (
     ProxySettings,
     Settings,
     TaskSettings,
+    TracingSettings,
     WorkerSettings,
 )
 
@@ -36,6 +37,7 @@ __all__ = [
     "Settings",
     "StudentSettings",
     "TaskSettings",
+    "TracingSettings",
     "TrainerSettings",
     "WorkerSettings",
     "load_settings",

@@ -170,6 +170,9 @@ def _check_urls(settings: Settings) -> None:
         raise SettingsError(
             f"worker.broker is {shown}; write redis://HOST:PORT/DATABASE, or rediss:// for TLS"
         )
+    collector = settings.tracing.endpoint
+    if collector is not None and not collector.startswith(("http://", "https://")):
+        raise SettingsError(f"tracing.endpoint = {collector!r} is not a URL; write http://HOST:4318")
     for alias, model in settings.models.items():
         named = [("url", model.url), *((f"replicas[{i}]", url) for i, url in enumerate(model.replicas))]
         for field, url in named:

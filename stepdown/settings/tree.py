@@ -257,6 +257,23 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     soft_limit_s: Annotated[float, Meta(gt=0), _doc("Seconds after which a task is asked to stop.")] = 1800.0
 
 
+class TracingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """OpenTelemetry traces, `[tracing]`; they need the extra `otel`."""
+
+    endpoint: Annotated[
+        str | None,
+        _doc(
+            "Base URL of a collector that takes OTLP over HTTP, http://HOST:4318; none makes no traces. "
+            "Its keys, if any, are headers in OTEL_EXPORTER_OTLP_HEADERS."
+        ),
+    ] = None
+    service_name: Annotated[str, Meta(min_length=1), _doc("Name under which the spans appear.")] = "stepdown"
+    sample: Annotated[
+        Share,
+        _doc("Share of requests that are traced; of those that come with a trace, their caller decides."),
+    ] = 1.0
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings."""
 
@@ -267,6 +284,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     proxy: ProxySettings = ProxySettings()
     dashboard: DashboardSettings = DashboardSettings()
     worker: WorkerSettings = WorkerSettings()
+    tracing: TracingSettings = TracingSettings()
     night: NightSettings = NightSettings()
     trainer: TrainerSettings = TrainerSettings()
     models: Annotated[dict[str, ModelSettings], _doc("The models by alias.")] = {}
