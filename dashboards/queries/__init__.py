@@ -1,0 +1,1 @@
+"""What pages read from the ledger: read-only queries that answer with values."""
