@@ -22,6 +22,7 @@ from stepdown.settings import Settings
 
 COOKIE = "stepdown_session"
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+OWNER = "owner"  # where the machine has no name for the user whose dashboard it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Doors:
         dashboard = settings.dashboard
         self._signer = signer
         self._lasts_s = dashboard.session_hours * 3600
-        self._owner = getpass.getuser()
+        self._owner = _user()
         self.is_open = not dashboard.people
         annotators = {} if self.is_open else settings.annotators
         self._people = {key.lower(): Person(name, True) for name, key in annotators.items()}
@@ -83,7 +84,7 @@ class Doors:
         Raises:
             WrongHost: It does.
         """
-        name = urlsplit(f"//{host}").hostname or ""
+        name = _name_in(host)
         if self._names and name not in self._names:
             raise WrongHost(
                 f"this dashboard does not answer to the name {name!r:.200}; add it to dashboard.names, or "
@@ -146,15 +147,34 @@ class Doors:
         Raises:
             Forbidden: It comes from another page, or without the session's token.
         """
-        site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-        elsewhere = site not in (None, "same-origin", "none")
-        if origin is not None and site is None:
-            elsewhere = urlsplit(origin).netloc != headers.get("host")
-        if elsewhere or not self._signer.is_token(token, session):
+        if is_from_elsewhere(headers) or not self._signer.is_token(token, session):
             raise Forbidden(
                 "this form is not from a page of this dashboard, or the page is too old; load it again",
                 code="wrong_token",
             )
+
+
+def is_from_elsewhere(headers: Mapping[str, str]) -> bool:
+    """Whether a browser says that a page of another place sent this."""
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is None and origin is not None:
+        return origin.partition("://")[2] != headers.get("host")
+    return site not in (None, "same-origin", "none")
+
+
+def _name_in(host: str) -> str:
+    """The name in a Host header, without the port; empty where it cannot be read."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user without a name
+        return OWNER
 
 
 def _names(settings: Settings) -> frozenset[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -22,10 +23,11 @@ from starlette.types import Scope
 
 from dashboards.access import Doors, check_dashboard
 from dashboards.pages import ROUTES
+from dashboards.refusals import refusal
 from dashboards.render import STATIC, Renderer
-from dashboards.security import SecurityHeaders
+from dashboards.security import HEADERS, SecurityHeaders
 from dashboards.session import open_signer
-from dashboards.site import Site, refusal
+from dashboards.site import Site
 from stepdown.ledger import Ledger
 from stepdown.settings import Settings
 
@@ -49,8 +51,12 @@ def create_app(settings: Settings, *, ledger: Ledger, environ: Mapping[str, str]
     site = Site(ledger, settings, environ, doors, Renderer())
 
     async def wrong(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
         return refusal(site, request, error)
+
+    async def fault(request: Request, error: Exception) -> Response:
+        response = refusal(site, request, error)
+        response.headers.update(HEADERS)  # what fails beyond every other handler passes no middleware
+        return response
 
     routes: list[BaseRoute] = [
         Route("/healthz", _healthz),
@@ -58,7 +64,8 @@ def create_app(settings: Settings, *, ledger: Ledger, environ: Mapping[str, str]
         *(route for routes in ROUTES for route in routes(site)),
     ]
     middleware = [Middleware(SecurityHeaders), Middleware(GZipMiddleware, minimum_size=LEAST_GZIPPED)]
-    return Starlette(routes=routes, middleware=middleware, exception_handlers={HTTPException: wrong})
+    handlers: Mapping[Any, Any] = {HTTPException: wrong, Exception: fault}
+    return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
 
 
 async def _healthz(request: Request) -> Response:

@@ -9,32 +9,32 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from dashboards.access import COOKIE, Doors, Person
+from dashboards.asked import path_of, query_of, read_fields, theme_of
+from dashboards.refusals import LABELS_PATH, ONLY_LABELS, refusal
 from dashboards.render import Renderer
 from dashboards.session import Session
-from stepdown.errors import BadRequest, BodyTooLarge, Forbidden, LedgerError, StepdownError, Unauthorized
+from stepdown.errors import BadRequest, Forbidden, Unauthorized
 from stepdown.ledger import Ledger
 from stepdown.settings import DEFAULT_TASK, Settings
 
 FLASH = "stepdown_said"
-THEME = "stepdown_theme"
 TOKEN = "token"
-MAX_FORM_BYTES = 2_000_000
-LABELS_PATH = "/labels"
-SIGN_IN_PATH = "/sign-in"
+MAX_SAID_BYTES = 3_000  # browsers drop a cookie of more than 4,096 bytes
+SIGN_OUT_PATH = "/sign-out"
+THEME_PATH = "/theme"
+FOR_EVERYBODY = (LABELS_PATH, SIGN_OUT_PATH, THEME_PATH)
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +104,16 @@ class Visit:
             raise NotThere(f"task {named!r:.200} is not declared; declared: {known}", param="task")
         return named
 
+    @property
+    def address(self) -> str:
+        """Of the page, with its query: where to come back to."""
+        return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
+
+    @property
+    def section(self) -> str:
+        """The page among those of the menu: the beginning of the path."""
+        return "/" + self.path.split("/")[1]
+
     def render(self, template: str, **values: Any) -> Response:
         """The page, or the part of it that a template is."""
         return HTMLResponse(self.site.renderer.render(template, self, values))
@@ -162,8 +172,17 @@ def action(site: Site, path: str, function: Action) -> Route:
 def done(visit: Visit, path: str, said: str) -> Response:
     """Go on to a page, which says what was done."""
     response = RedirectResponse(path, status_code=303)
-    response.set_cookie(FLASH, quote(said[:1000]), max_age=60, httponly=True, samesite="strict")
+    response.set_cookie(FLASH, _fitting(said), max_age=60, httponly=True, samesite="strict", path="/")
     return response
+
+
+def _fitting(said: str) -> str:
+    """What was said as the text of a cookie, cut to what fits."""
+    quoted = quote(said, errors="replace")
+    while len(quoted) > MAX_SAID_BYTES:
+        said = said[: len(said) * MAX_SAID_BYTES // len(quoted)]
+        quoted = quote(f"{said} …", errors="replace")
+    return quoted
 
 
 async def _serve(site: Site, show: Page | None, act: Action | None, request: Request) -> Response:
@@ -176,22 +195,23 @@ async def _serve(site: Site, show: Page | None, act: Action | None, request: Req
         else:
             assert show is not None
             response = await run_in_threadpool(show, visit)
-        if not _sets(response, COOKIE):
-            response.set_cookie(
-                COOKIE, site.doors.cookie(visit.session), httponly=True, samesite="strict", path="/"
-            )
-        if visit.said and not visit.is_part:
-            response.delete_cookie(FLASH)
-    except (StepdownError, HTTPException) as error:
+        _keep_cookies(visit, request, response)
+    except Exception as error:
         response = refusal(site, request, error)
     response.headers["server-timing"] = f"page;dur={1000 * (time.perf_counter() - started):.1f}"
     return response
 
 
-def _sets(response: Response, cookie: str) -> bool:
-    """Whether an answer says something of a cookie already."""
-    start = f"{cookie}=".encode()
-    return any(name == b"set-cookie" and value.startswith(start) for name, value in response.raw_headers)
+def _keep_cookies(visit: Visit, request: Request, response: Response) -> None:
+    """A new session is kept, and what an action said is said once.
+
+    A session that the browser has already is not sent again: an answer that comes late would undo a sign-out.
+    """
+    cookie = visit.site.doors.cookie(visit.session)
+    if request.cookies.get(COOKIE) != cookie:
+        response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", path="/")
+    if visit.said and request.method == "GET" and not visit.is_part:
+        response.delete_cookie(FLASH, path="/", httponly=True, samesite="strict")
 
 
 async def enter(site: Site, request: Request) -> Visit:
@@ -209,31 +229,24 @@ async def enter(site: Site, request: Request) -> Visit:
             raise Unauthorized("sign in to see this page", code="no_session")
         session = site.doors.visit()
     person = site.doors.person(session)
-    if person.only_labels and not request.url.path.startswith(LABELS_PATH):
-        raise Forbidden("this key opens the labelling page alone", code="only_labels")
+    path = path_of(request)
+    if person.only_labels and not _is_for_everybody(path):
+        raise Forbidden("this key opens the labelling page alone", code=ONLY_LABELS)
     return Visit(
         site=site,
         person=person,
         session=session,
-        path=request.url.path,
-        query=read_query(request.url.query),
+        path=path,
+        query=query_of(request),
         names={name: str(value) for name, value in request.path_params.items()},
-        theme=request.cookies.get(THEME, ""),
+        theme=theme_of(request),
         said=unquote(request.cookies.get(FLASH, "")),
         is_part="hx-request" in request.headers,
     )
 
 
-def read_query(raw: str) -> dict[str, str]:
-    """The last value of each name in a query.
-
-    Raises:
-        BadRequest: It is not UTF-8, or too long.
-    """
-    try:
-        return dict(parse_qsl(raw, keep_blank_values=True, errors="strict", max_num_fields=60))
-    except ValueError as error:
-        raise BadRequest(f"the query {raw!r:.200} cannot be read: {error}") from error
+def _is_for_everybody(path: str) -> bool:
+    return any(path == one or path.startswith(f"{one}/") for one in FOR_EVERYBODY)
 
 
 async def read_form(visit: Visit, request: Request) -> Form:
@@ -243,48 +256,7 @@ async def read_form(visit: Visit, request: Request) -> Form:
         BadRequest: It is too large or cannot be read.
         Forbidden: It does not come from a page of this dashboard.
     """
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_FORM_BYTES:
-            raise BodyTooLarge(f"the form is larger than {MAX_FORM_BYTES:,} bytes; send less")
-    try:
-        raw = body.decode("ascii")
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"the form cannot be read: {error}") from error
-    form = Form(read_query(raw))
+    form = Form(await read_fields(request))
     token = form.get(TOKEN) or request.headers.get("x-token", "")
     visit.site.doors.check_form(request.headers, token, visit.session)
     return form
-
-
-def refusal(site: Site, request: Request, error: StepdownError | HTTPException) -> Response:
-    """A page that says what was wrong, or the way to sign in."""
-    if isinstance(error, Unauthorized) and request.url.path != SIGN_IN_PATH:
-        query = urlencode({"to": request.url.path}) if request.method == "GET" else ""
-        return RedirectResponse(f"{SIGN_IN_PATH}?{query}", status_code=303)
-    status = _status(error)
-    said = error.detail if isinstance(error, HTTPException) else str(error)
-    if status >= 500:
-        log.warning("%s %s: %s", request.method, request.url.path, said)
-    page = site.renderer.bare(
-        "error.html",
-        status=status,
-        title=HTTPStatus(status).phrase,
-        said=said,
-        theme=request.cookies.get(THEME, ""),
-    )
-    return HTMLResponse(page, status_code=status)
-
-
-def _status(error: StepdownError | HTTPException) -> int:
-    if isinstance(error, HTTPException):
-        return error.status_code
-    if isinstance(error, BadRequest):
-        return error.status
-    return 503 if isinstance(error, LedgerError) else 409
-
-
-def routes_of(*groups: Iterable[Route]) -> list[Route]:
-    """The routes of all pages."""
-    return [route for group in groups for route in group]

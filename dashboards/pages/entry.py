@@ -8,22 +8,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from dashboards.access import COOKIE
-from dashboards.site import (
-    LABELS_PATH,
-    MAX_FORM_BYTES,
-    SIGN_IN_PATH,
-    THEME,
-    Form,
-    Site,
-    Visit,
-    action,
-    read_query,
-    refusal,
-)
-from stepdown.errors import BadRequest, StepdownError, Unauthorized
+from dashboards.access import COOKIE, is_from_elsewhere
+from dashboards.asked import THEME, THEMES, query_of, read_fields, theme_of
+from dashboards.refusals import LABELS_PATH, SIGN_IN_PATH, refusal
+from dashboards.site import SIGN_OUT_PATH, THEME_PATH, Form, Site, Visit, action
+from stepdown.errors import BadRequest, Forbidden, StepdownError, Unauthorized
 
-THEMES = ("light", "dark", "")
 A_YEAR_S = 31_536_000
 
 
@@ -32,37 +22,33 @@ def routes(site: Site) -> list[Route]:
     return [
         Route(SIGN_IN_PATH, partial(_show_sign_in, site), methods=["GET"]),
         Route(SIGN_IN_PATH, partial(_sign_in, site), methods=["POST"]),
-        action(site, "/sign-out", sign_out),
-        action(site, "/theme", choose_theme),
+        action(site, SIGN_OUT_PATH, sign_out),
+        action(site, THEME_PATH, choose_theme),
     ]
 
 
 async def _show_sign_in(site: Site, request: Request) -> Response:
     try:
         site.doors.check_host(request.headers.get("host", ""))
+        to = _inside(query_of(request).get("to", "/"))
     except StepdownError as error:
         return refusal(site, request, error)
-    if site.doors.is_open:
-        return RedirectResponse("/", status_code=303)
-    return _form(site, request, _inside(request.query_params.get("to", "/")), "", 200)
+    return RedirectResponse("/", 303) if site.doors.is_open else _form(site, request, to, "", 200)
 
 
 def _form(site: Site, request: Request, to: str, said: str, status: int) -> Response:
-    theme = request.cookies.get(THEME, "")
-    return HTMLResponse(site.renderer.bare("sign_in.html", to=to, said=said, theme=theme), status_code=status)
+    page = site.renderer.bare("sign_in.html", to=to, said=said, theme=theme_of(request))
+    return HTMLResponse(page, status_code=status)
 
 
 async def _sign_in(site: Site, request: Request) -> Response:
-    # There is no session yet to have a token of; a page elsewhere that sends this gains nothing by it.
+    # There is no session yet to have a token of; that no other page signs somebody in, the browser says.
     to = "/"
     try:
         site.doors.check_host(request.headers.get("host", ""))
-        if request.headers.get("sec-fetch-site") not in (None, "same-origin", "none"):
-            raise BadRequest("sign in on a page of this dashboard")
-        body = await request.body()
-        if len(body) > MAX_FORM_BYTES:
-            raise BadRequest("a key is shorter than that")
-        form = read_query(body.decode("ascii", "replace"))
+        if is_from_elsewhere(request.headers):
+            raise Forbidden("sign in on a page of this dashboard")
+        form = await read_fields(request)
         to = _inside(form.get("to", "/"))
         session = site.doors.sign_in(form.get("key", ""))
     except Unauthorized as error:
@@ -84,7 +70,7 @@ def _inside(path: str) -> str:
 def sign_out(visit: Visit, form: Form) -> Response:
     """End the session of this browser."""
     response = RedirectResponse(SIGN_IN_PATH, status_code=303)
-    response.delete_cookie(COOKIE)
+    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
     return response
 
 

@@ -83,12 +83,18 @@ def review_move(visit: Visit) -> Response:
     registry = Registry(visit.site.ledger)
     history = registry.history(visit.task)
     now = history[-1].deployed if history else Deployed()
+    to = _moved(visit, registry, now, mode)
     return visit.render(
         "review.html",
         title=f"Move to mode {mode}",
         action=f"{PATH}/move",
-        fields={"task": visit.task, "mode": mode.value, "after": history[-1].sequence if history else 0},
-        diff=changes(now, _moved(visit, registry, now, mode)),
+        fields={
+            "task": visit.task,
+            "mode": mode.value,
+            "router": to.artifact or "",
+            "after": history[-1].sequence if history else 0,
+        },
+        diff=changes(now, to),
         warns=_warnings(now),
         asks_reason=True,
         button=f"Move to mode {mode}",
@@ -100,6 +106,8 @@ def move(visit: Visit, form: Form) -> Response:
     """Move to a mode."""
     task, registry = _task_of(visit, form), Registry(visit.site.ledger)
     to = _moved(visit, registry, registry.deployed(task), _mode(form["mode"]))
+    if (to.artifact or "") != form["router"]:
+        raise StepdownError(f"a newer router of task {task!r} was fitted meanwhile; look, and try again")
     _promote(visit, form, task, to, form.get("reason").strip() or "on the dashboard", {})
     return done(visit, visit.link(PATH), f"Task {task} is in mode {to.mode} now.")
 
