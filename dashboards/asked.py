@@ -1,7 +1,7 @@
 """What a request asks for, read from its bytes: path, query, form, and the look that somebody chose.
 
-Invariant: what a client may write at will (its host's name, bytes that are not UTF-8, a form without end) gets
-no further than here. Knows nobody.
+Invariant: what a client may write at will (its host's name, bytes that are not UTF-8, a form without end)
+gets no further than here. Knows nobody.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ chart has a label, and its numbers are beside it as a table.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from dashboards.charts.theme import CONFIG, VARIABLES
 VERSION = "6.1"  # of Vega-Lite, among those that vl-convert has
 _root = re.compile(r'<svg [^>]*?width="(?P<width>[\d.]+)" height="(?P<height>[\d.]+)"[^>]*>')
 _colour = re.compile("|".join(map(re.escape, VARIABLES)), re.IGNORECASE)
+_id = re.compile(r'(?<= id=")|(?<=url\(#)')  # made its own, since all charts of a page share one space of ids
 _style = re.compile(r' style="[^"]*"')
 
 AnyChart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.HConcatChart | alt.VConcatChart
@@ -60,7 +62,8 @@ def _table(label: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 @lru_cache(maxsize=512)
 def _rendered(spec: str) -> str:
     svg = vl_convert.vegalite_to_svg(spec, vl_version=VERSION, config=CONFIG)
-    return _coloured(svg)
+    own = hashlib.sha256(spec.encode()).hexdigest()[:8]
+    return _id.sub(rf"\g<0>{own}-", _coloured(svg))
 
 
 def _coloured(svg: str) -> str:

@@ -42,11 +42,12 @@ class Dashboard:
     ledger: Ledger
     settings: Settings
 
-    def get(self, path: str, **query: Any) -> Response:
+    def get(self, path: str, /, **query: Any) -> Response:
         """A page, as it is answered."""
-        return self.client.get(path, params=query or None)
+        answer: Response = self.client.get(path, params=query or None)
+        return answer
 
-    def html(self, path: str, **query: Any) -> str:
+    def html(self, path: str, /, **query: Any) -> str:
         """The text of a page, which must be there."""
         answer = self.get(path, **query)
         assert answer.status_code == 200, answer.text
@@ -58,11 +59,12 @@ class Dashboard:
         assert found is not None
         return found[1]
 
-    def post(self, path: str, headers: dict[str, str] | None = None, **fields: Any) -> Response:
+    def post(self, path: str, headers: dict[str, str] | None = None, /, **fields: Any) -> Response:
         """Send a form, with the token of a page unless one is given."""
         sent = {"token": self.token(), **fields} if "token" not in fields else fields
         kind = {"content-type": "application/x-www-form-urlencoded", **(headers or {})}
-        return self.client.post(path, content=urlencode(sent), headers=kind)
+        answer: Response = self.client.post(path, content=urlencode(sent), headers=kind)
+        return answer
 
     def sign_in(self, key: str) -> Response:
         """Sign in with a key."""

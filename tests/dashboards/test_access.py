@@ -17,7 +17,7 @@ from stepdown.settings import DashboardSettings, Settings
 from tests.dashboards.conftest import Dashboard, Open, hash_of, settings_of
 
 OPEN_TO_ALL = {"/sign-in"}
-MOVE = {"task": "default", "mode": "shadow", "router": "", "after": "0"}
+MOVE: dict[str, Any] = {"task": "default", "mode": "shadow", "router": "", "after": "0"}
 
 
 def routes_of(dashboard: Dashboard, method: str) -> list[str]:
