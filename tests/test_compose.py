@@ -22,7 +22,8 @@ from tests.processes import Process, free_port, wait_until
 ROOT = Path(__file__).parents[1]
 SCHEMA = "builtin_schemas/vendor/compose-spec.json"
 OURS = ("proxy", "worker", "fitter", "evaluator", "keeper", "distiller", "beat", "dashboard")
-ON_THE_GPU = ("keeper", "distiller", "vllm")
+ON_THE_GPU = {"keeper", "distiller", "vllm"}
+MONITORING = {"prometheus", "grafana"}
 TOML = """
 [worker]
 label_every_s = 1
@@ -64,9 +65,12 @@ def test_the_file_is_valid_by_the_compose_specification(compose: dict[str, Any])
 
 def test_the_services(compose: dict[str, Any]) -> None:
     services = compose["services"]
-    assert set(services) == {*OURS, "redis", "vllm"}
+    assert set(services) == {*OURS, *MONITORING, "redis", "vllm"}
     assert all("healthcheck" in service for service in services.values())
-    assert [name for name, service in services.items() if service.get("profiles")] == [*ON_THE_GPU]
+    assert {name for name, service in services.items() if service.get("profiles") == ["gpu"]} == ON_THE_GPU
+    assert {
+        name for name, service in services.items() if service.get("profiles") == ["monitoring"]
+    } == MONITORING
     for name in ("vllm", "distiller"):
         (device,) = services[name]["deploy"]["resources"]["reservations"]["devices"]
         assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
