@@ -6,12 +6,12 @@ that allows nothing takes it back. Pure: it knows nothing of ledgers and fits no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from stepdown.records import ACTOR, Artifact, Mode, Promotion
+from stepdown.records import ACTOR, Artifact, Deployed, Mode, Promotion
 from stepdown.rollback import author_of
 from stepdown.settings import TaskSettings
 
@@ -20,6 +20,7 @@ GROWTH_PERCENT = 10
 SKEW = timedelta(days=1)  # by which clocks of machines may differ, to be generous
 CERTIFIABLE = "certifiable"
 JUDGED_BY = "judged_by"
+CHOICES = "choices"  # of a router's summary: the certificates that a person may choose among
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def why_not_fit(
         return "no small model is configured"
     if pairs < task.min_labels:
         return f"{pairs} prompts are labelled for both models, min_labels is {task.min_labels}"
-    if newest is None or promise_of(task) != _promise_kept(newest):
+    if newest is None or promise_of(task) != promise_kept(newest):
         return None
     before = int(newest.settings.get("pairs", 0))
     trusted = int(newest.settings.get(CERTIFIABLE, before))
@@ -73,18 +74,31 @@ def _grown(now: int, before: int) -> bool:
 
 
 def promise_of(task: TaskSettings) -> Promise:
-    """The bound that the task's settings ask for."""
+    """The bound that a task asks for; `stepdown.bound_in_force` puts what a person set into its settings."""
     return Promise(task.max_quality_loss, round(1 - task.confidence, 12), task.certify_on)
 
 
 def share_of(delta: float, look: int) -> float:
-    """The part of delta that a task's `look`-th router is certified with; all parts add up to delta.
+    """The part of delta that a task's `look`-th look at its labels may spend; all parts add up to delta.
 
     Args:
         delta: Allowed probability, over all routers of the task, that a bound does not hold.
-        look: 1, 2, 3, …
+        look: 1, 2, 3, …; see `look_after`.
     """
     return delta / (look * (look + 1))
+
+
+def look_after(looks: Iterable[int]) -> int:
+    """The number of a task's next fit, which is odd; the number after it is for the grid that the fit offers.
+
+    A grid is paid for whether anybody chooses from it or not: who sees what it offers and leaves it has
+    looked.
+
+    Args:
+        looks: The numbers that were given so far, to fits and to what people chose.
+    """
+    last = max(looks, default=0)
+    return last + 1 + last % 2
 
 
 def next_step(
@@ -101,7 +115,7 @@ def next_step(
     and a person may have decided against it. While a candidate is on trial only a step back is called for.
 
     Args:
-        task: The task's settings.
+        task: The task's settings, under the bound in force; a router with a looser one is not put in force.
         history: The task's promotions, oldest first.
         newest: The task's newest router; its summary has the `certificate`.
         at: The present.
@@ -121,16 +135,28 @@ def next_step(
     certificate = newest.summary["certificate"]
     if certificate["coverage"] > 0:
         on_trial = current is not None and current.candidate is not None
-        return None if on_trial else _to_route(current, newest)
+        too_loose = promise_kept(newest).epsilon > task.max_quality_loss
+        return None if on_trial or too_loose else _to_route(current, newest)
     if mode is Mode.ROUTE:
         reason = f"the newest router certifies nothing: {certificate['reason']}"
-        return Step(Mode.SHADOW, None, reason, newest.summary)
+        return Step(Mode.SHADOW, None, reason, _evidence(newest))
     return None
 
 
 def is_kept_on_strong(history: Sequence[Promotion]) -> bool:
-    """Whether a person put the task on strong, so that only a person takes it off."""
-    return bool(history) and history[-1].mode is Mode.STRONG and author_of(history) not in (None, ACTOR)
+    """Whether a person put the task on strong, so that only a person takes it off.
+
+    Who sets a bound on a task that is on strong says nothing of where it is to stay.
+    """
+    moved = list(history)
+    while moved and _set_a_bound_alone(moved[-1], moved[-2].deployed if len(moved) > 1 else Deployed()):
+        moved.pop()
+    return bool(moved) and moved[-1].mode is Mode.STRONG and author_of(moved) not in (None, ACTOR)
+
+
+def _set_a_bound_alone(promotion: Promotion, before: Deployed) -> bool:
+    bound = promotion.max_quality_loss
+    return bound != before.max_quality_loss and promotion.deployed == before._replace(max_quality_loss=bound)
 
 
 def _was_there(router: Artifact, history: Sequence[Promotion], at: datetime) -> bool:
@@ -145,7 +171,8 @@ def _was_there(router: Artifact, history: Sequence[Promotion], at: datetime) -> 
     )
 
 
-def _promise_kept(router: Artifact) -> Promise:
+def promise_kept(router: Artifact) -> Promise:
+    """The bound that a router was certified for."""
     kept = router.settings
     return Promise(kept["epsilon"], kept["delta"], kept.get("certify_on", "trusted"))
 
@@ -153,11 +180,16 @@ def _promise_kept(router: Artifact) -> Promise:
 def _to_route(current: Promotion | None, newest: Artifact) -> Step | None:
     if current is not None and (current.mode, current.artifact) == (Mode.ROUTE, newest.id):
         return None
-    promise, coverage = _promise_kept(newest), newest.summary["certificate"]["coverage"]
+    promise, coverage = promise_kept(newest), newest.summary["certificate"]["coverage"]
     reason = (
         f"certified: quality loss <= {promise.epsilon:g} with confidence {1 - promise.delta:g}, "
         f"coverage {coverage:.1%}"
     )
     if judges := newest.summary.get(JUDGED_BY):
         reason += f", as judged by {', '.join(judges)}"
-    return Step(Mode.ROUTE, newest.id, reason, newest.summary)
+    return Step(Mode.ROUTE, newest.id, reason, _evidence(newest))
+
+
+def _evidence(router: Artifact) -> dict[str, Any]:
+    """What justifies a step by a router: its summary, without what a person might choose instead."""
+    return {name: value for name, value in router.summary.items() if name != CHOICES}

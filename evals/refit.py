@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import pandas as pd
+from sqlalchemy import select
 
 from evals.judge.sweep import first_unjudged
 from evals.labelling import first_unlabelled
@@ -19,18 +20,23 @@ from evals.order_bias import order_lines
 from evals.outcomes import JUDGED, Outcomes, certifiable, read_outcomes, training_examples
 from evals.promotion import (
     CERTIFIABLE,
+    CHOICES,
     JUDGED_BY,
     Step,
+    look_after,
     next_step,
+    promise_kept,
     promise_of,
     share_of,
     why_not_fit,
 )
 from router.fitting.fit import Example, fit_router
+from router.fitting.grid import grid_with, to_values
 from stepdown import __version__
+from stepdown.bound_in_force import bounded, with_bound
 from stepdown.errors import ArtifactError, NotEnoughEvidence
 from stepdown.ids import digest, now
-from stepdown.ledger import Ledger
+from stepdown.ledger import Ledger, schema
 from stepdown.records import ACTOR, Artifact, Deployed
 from stepdown.registry import Registry
 from stepdown.settings import TaskSettings
@@ -68,20 +74,26 @@ def refit(ledger: Ledger, task_name: str, task: TaskSettings) -> Refit:
     While a candidate is on trial nothing new is promoted, or the trial would compare with something else
     than it began with; only a certificate that is no longer given takes effect, and ends the trial.
 
+    Args:
+        ledger: Where everything is.
+        task_name: Name of the task.
+        task: Its settings; the bound is the one in force, where a person set another.
+
     Raises:
         LedgerError: The ledger refused.
     """
     registry = Registry(ledger)
-    student = registry.deployed(task_name).student
+    deployed = registry.deployed(task_name)
+    declared, task, student = task, with_bound(task, deployed), deployed.student
     seen = _look(ledger, task_name, task, student)
     newest = _newest(registry, task_name, student)
     why_not = why_not_fit(task, seen.pairs, newest, seen.may_certify)
     router = None
     if why_not is None:
-        router, why_not = _fit(registry, seen, _examples(ledger, seen, task), task_name, task, student)
+        router, why_not = _fit(ledger, seen, _examples(ledger, seen, task), task_name, task, student)
     else:
         why_not = "; ".join([why_not, *order_lines(seen.outcomes.by_order)])
-    step = _promote(registry, task_name, task, bool(seen.outcomes.calls["trusted"].any()))
+    step = _promote(registry, task_name, declared, bool(seen.outcomes.calls["trusted"].any()))
     return Refit(router.id if router else None, why_not, step)
 
 
@@ -89,19 +101,21 @@ def fit_for(ledger: Ledger, task_name: str, task: TaskSettings, student: str) ->
     """Fit a router on the outcomes of one student, whether it is in service or not; promote nothing.
 
     Returns:
-        The router; the one that was fitted on the very same labels, where there is one.
+        The router; the one that was fitted on the same labels for the same bound, where there is one.
 
     Raises:
         NotEnoughEvidence: Too few prompts are labelled for both models.
         LedgerError: The ledger refused.
     """
     registry = Registry(ledger)
+    task = bounded(registry, task_name, task)
     seen = _look(ledger, task_name, task, student)
     newest = _newest(registry, task_name, student)
     examples = _examples(ledger, seen, task)
-    if newest is not None and newest.parents == (_name_of(examples),):
+    made_of = (_name_of(examples),)
+    if newest is not None and newest.parents == made_of and promise_kept(newest) == promise_of(task):
         return newest
-    router, why_not = _fit(registry, seen, examples, task_name, task, student)
+    router, why_not = _fit(ledger, seen, examples, task_name, task, student)
     if router is None:
         raise NotEnoughEvidence(why_not or "no router was fitted")
     return router
@@ -137,14 +151,14 @@ def _examples(ledger: Ledger, seen: _Look, task: TaskSettings) -> list[Example]:
 
 
 def _fit(
-    registry: Registry,
+    ledger: Ledger,
     seen: _Look,
     examples: Sequence[Example],
     task_name: str,
     task: TaskSettings,
     student: str | None,
 ) -> tuple[Artifact | None, str | None]:
-    wanted, look = promise_of(task), registry.count(ROUTER, task_name) + 1
+    wanted, look = promise_of(task), look_after(_looks(ledger, task_name))
     try:
         fitted = fit_router(
             examples,
@@ -152,11 +166,12 @@ def _fit(
             delta=share_of(wanted.delta, look),
             seed=SEED,
             min_labels=task.min_labels,
+            grid=grid_with(wanted.epsilon, share_of(wanted.delta, look + 1)),
         )
     except NotEnoughEvidence as error:
         return None, str(error)
     judges = _judges(seen.outcomes, seen.whole, task)
-    router = registry.keep(
+    router = Registry(ledger).keep(
         ROUTER,
         task_name,
         fitted.model.to_bytes(),
@@ -171,9 +186,20 @@ def _fit(
             "code_version": __version__,
             **({"student": student} if student else {}),
         },
-        summary={**fitted.summary(), **({JUDGED_BY: list(judges)} if judges else {})},
+        summary={
+            **fitted.summary(),
+            CHOICES: [to_values(choice) for choice in fitted.choices],
+            **({JUDGED_BY: list(judges)} if judges else {}),
+        },
     )
     return router, None
+
+
+def _looks(ledger: Ledger, task_name: str) -> list[int]:
+    """The looks that the task's routers were certified with, whichever small model's they are."""
+    table = schema.artifacts
+    rows = ledger.rows(select(table.c.settings).where((table.c.kind == ROUTER) & (table.c.task == task_name)))
+    return [int(row.settings.get("look", 0)) for row in rows]
 
 
 def _first_waiting(ledger: Ledger, task_name: str, task: TaskSettings) -> datetime | None:
@@ -213,13 +239,15 @@ def _name_of(examples: Sequence[Example]) -> str:
 
 def _promote(registry: Registry, task_name: str, task: TaskSettings, labelled: bool) -> Step | None:
     history = registry.history(task_name)
-    student = history[-1].student if history else None
-    step = next_step(task, history, _newest(registry, task_name, student), now(), labelled=labelled)
+    deployed = history[-1].deployed if history else Deployed()
+    newest = _newest(registry, task_name, deployed.student)
+    # A person may have set another bound while the router was being fitted.
+    step = next_step(with_bound(task, deployed), history, newest, now(), labelled=labelled)
     if step is None:
         return None
     promoted = registry.promote(
         task_name,
-        Deployed(step.mode, step.artifact, student),
+        deployed.settled._replace(mode=step.mode, artifact=step.artifact),
         actor=ACTOR,
         reason=step.reason,
         evidence=step.evidence,

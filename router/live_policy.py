@@ -134,7 +134,9 @@ class LivePolicy:
             return Policies(control)
         if not deployed.candidate_share:
             return Policies(replace(control, mirror=served_name(deployed.candidate)))
-        tried = Deployed(Mode.ROUTE, deployed.candidate_router, deployed.candidate)
+        tried = deployed.settled._replace(
+            mode=Mode.ROUTE, artifact=deployed.candidate_router, student=deployed.candidate
+        )
         canary = replace(self._policy(task, tried, asleep=asleep), arm=Arm.CANARY)
         control = replace(control, arm=Arm.CONTROL)
         return Policies(control, canary, deployed.candidate, deployed.candidate_share)

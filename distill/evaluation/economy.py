@@ -23,6 +23,7 @@ from evals.refit import ROUTER
 from router.fitting.bound import certify, prompts_needed
 from router.fitting.fit import MIN_LABELS, Example, fit_model, thresholds_from
 from router.fitting.two_head import GOOD
+from stepdown.bound_in_force import bounded
 from stepdown.errors import ArtifactError
 from stepdown.ids import now
 from stepdown.ledger import Ledger, schema
@@ -56,7 +57,7 @@ def economy(ledger: Ledger, settings: Settings, trial: Trial) -> Economy:
     Raises:
         LedgerError: The ledger cannot be read.
     """
-    task = settings.tasks[trial.task]
+    task = bounded(Registry(ledger), trial.task, settings.tasks[trial.task])
     pairs = trial.outcomes.labelled_pairs
     own = pairs[pairs["id"].isin(trial.requests)].reset_index(drop=True)
     coverage, source = _coverage(ledger, task, trial, own)

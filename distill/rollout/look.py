@@ -17,10 +17,11 @@ from distill.rollout.evidence import observe_service, observe_trial
 from distill.rollout.steps import move_on, roll_back, take_out
 from distill.rollout.trial import Service, Trial, service_of, trial_of
 from evals.promotion import AUTO
+from stepdown.bound_in_force import with_bound
 from stepdown.errors import ArtifactError
 from stepdown.ids import now
 from stepdown.ledger import Ledger
-from stepdown.records import Promotion
+from stepdown.records import Deployed, Promotion
 from stepdown.registry import Registry
 from stepdown.settings import Settings, StudentSettings, TaskSettings
 
@@ -75,7 +76,9 @@ def rollouts(
     declared = settings.tasks.get(task)
     if declared is None:
         return
-    rules, history, present = rules_of(declared), Registry(ledger).history(task), at or now()
+    history, present = Registry(ledger).history(task), at or now()
+    deployed = history[-1].deployed if history else Deployed()
+    rules = rules_of(with_bound(declared, deployed))
     if (trial := trial_of(history)) is not None:
         yield Rollout(trial, _assessed(ledger, settings, task, trial, rules, present), rules, history)
     if (service := service_of(history)) is not None:

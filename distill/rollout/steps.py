@@ -126,7 +126,7 @@ def move_on(
     """
     newest = history[-1].deployed
     if share is None:
-        to = Deployed(Mode.ROUTE, newest.candidate_router, newest.candidate)
+        to = _live(newest, newest.candidate, newest.candidate_router)
     else:
         to = newest._replace(candidate_share=share)
     return _promote(ledger, task, history, to, ACTOR, reason, evidence)
@@ -177,6 +177,7 @@ def by_hand(
     share: float | None,
     actor: str,
     reason: str,
+    after: int | None = None,
 ) -> Promotion:
     """The step that a person makes: into the shadow, to a share, or live; past any rule but sense.
 
@@ -188,12 +189,38 @@ def by_hand(
         share: Of the traffic that it is to decide; 0 is shadow, and None is live.
         actor: Who.
         reason: Why, for the record.
+        after: Number of the promotion that the person was shown; None is whichever is newest.
 
     Raises:
         StepdownError: The student or the router is none, another student is on trial, or somebody else
             promoted meanwhile.
     """
     registry, history = Registry(ledger), Registry(ledger).history(task)
+    to = planned_by_hand(ledger, task, history, student, router=router, share=share)
+    if to == _deployed(history):
+        raise StepdownError(f"task {task!r} is there already")
+    shown = after is None or after == (history[-1].sequence if history else 0)
+    if not shown or not _promote(ledger, task, history, to, actor, reason, {}):
+        raise StepdownError(f"task {task!r} was promoted by somebody else meanwhile; look, and try again")
+    promoted = registry.current(task)
+    assert promoted is not None
+    return promoted
+
+
+def planned_by_hand(
+    ledger: Ledger,
+    task: str,
+    history: Sequence[Promotion],
+    student: str,
+    *,
+    router: str | None,
+    share: float | None,
+) -> Deployed:
+    """What `by_hand` would put in force.
+
+    Raises:
+        StepdownError: As `by_hand`.
+    """
     student_of(ledger, task, student)
     trial = trial_of(history)
     if trial is not None and trial.student != student:
@@ -203,7 +230,7 @@ def by_hand(
         )
     fitted = router or (trial.router if trial else None)
     if fitted is None:
-        newest = registry.newest(ROUTER, task, student=student)
+        newest = Registry(ledger).newest(ROUTER, task, student=student)
         fitted = newest.id if newest else None
     if fitted is not None:
         router_of(ledger, task, student, fitted)
@@ -212,16 +239,14 @@ def by_hand(
             f"no router is fitted on the answers of student {student!r}, so none can say what it may answer"
         )
     now = _deployed(history)
-    to = now._replace(candidate=student, candidate_router=fitted, candidate_share=share or 0.0)
     if share is None:
-        to = Deployed(Mode.ROUTE, fitted, student)
-    if to == now:
-        raise StepdownError(f"task {task!r} is there already")
-    if not _promote(ledger, task, history, to, actor, reason, {}):
-        raise StepdownError(f"task {task!r} was promoted by somebody else meanwhile; look, and try again")
-    promoted = registry.current(task)
-    assert promoted is not None
-    return promoted
+        return _live(now, student, fitted)
+    return now._replace(candidate=student, candidate_router=fitted, candidate_share=share)
+
+
+def _live(now: Deployed, student: str | None, router: str | None) -> Deployed:
+    """A student in service with its router, under the bound in force."""
+    return now.settled._replace(mode=Mode.ROUTE, artifact=router, student=student)
 
 
 def _deployed(history: Sequence[Promotion]) -> Deployed:
@@ -240,7 +265,10 @@ def _take_back(
     if found is None:
         return False
     numbers = {**evidence, ROLLBACK_OF: list(found.takes_back)}
-    return _promote(ledger, task, history, found.to, actor, reason, numbers)
+    to = found.to
+    if actor == ACTOR:  # an alarm takes back a student, and not the bound that a person set meanwhile
+        to = to._replace(max_quality_loss=_deployed(history).max_quality_loss)
+    return _promote(ledger, task, history, to, actor, reason, numbers)
 
 
 def _promote(

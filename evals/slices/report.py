@@ -22,16 +22,19 @@ from evals.slices.kinds import REST, UNTAGGED, By
 from evals.slices.model import Named, Slice
 from evals.slices.verdict import Verdict, count_regrets, judge_slice
 from router.fitting.splits import position
+from stepdown.bound_in_force import bounded
 from stepdown.errors import SettingsError
 from stepdown.ledger import Ledger
 from stepdown.prices import Price, price_of
 from stepdown.records import Role
+from stepdown.registry import Registry
 from stepdown.settings import Settings, TaskSettings
 
 CONFIDENCE = 0.95
 MAX_SLICES = 40
 SEED = 0
 PER_REQUESTS = 1_000
+EXAMPLES = 8
 LOOKED_AT = 10_000  # distinct prompts that shares and costs are of
 
 
@@ -55,6 +58,7 @@ class SliceRow:
         saving: Micro-dollars saved on 1,000 requests of the task if small answered the slice's and strong
             would have otherwise; the interval is that of the cost difference, at the observed share.
         verdict: Whether it may step down.
+        examples: Ids of its newest requests, of different prompts.
     """
 
     id: str
@@ -71,6 +75,7 @@ class SliceRow:
     regret: Estimate
     saving: Estimate | None
     verdict: Verdict
+    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,7 @@ def slice_report(
     *,
     by: By = By.CLUSTER,
     slicing: Slicing | None = None,
+    outcomes: Outcomes | None = None,
 ) -> SliceReport:
     """The table of a task's slices.
 
@@ -122,13 +128,14 @@ def slice_report(
         task: Name of the task.
         by: What to slice by.
         slicing: The clusters; the newest kept, or made now and not kept, if not given.
+        outcomes: The task's outcomes, where they have been read already.
 
     Raises:
         SettingsError: The task is not declared and has no requests.
         LedgerError: The ledger cannot be read.
     """
-    declared = settings.tasks.get(task, TaskSettings())
-    outcomes = read_outcomes(ledger, task, audit_share=declared.audit_share)
+    declared = bounded(Registry(ledger), task, settings.tasks.get(task, TaskSettings()))
+    outcomes = outcomes or read_outcomes(ledger, task, audit_share=declared.audit_share)
     if task not in settings.tasks and outcomes.requests.empty:
         known = ", ".join(settings.tasks) or "none"
         raise SettingsError(f"task {task!r} is not declared and has no requests; declared tasks: {known}")
@@ -289,6 +296,7 @@ def _row(
         regret=proportion(regrets.some, regrets.prompts, CONFIDENCE),
         saving=_saving(costs.difference, share.value) if task.small else None,
         verdict=judge_slice(regrets, epsilon=promise.epsilon, delta=promise.delta, slices=whole.slices),
+        examples=tuple(requests.drop_duplicates("prompt_hash", keep="last")["id"].tail(EXAMPLES)[::-1]),
     )
 
 

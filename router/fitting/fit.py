@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from router.features import FEATURES_VERSION, featurize
 from router.fitting.bound import Certificate, certify, prompts_needed
+from router.fitting.grid import Grid, certify_grid, to_values
 from router.fitting.quality import HeadQuality, head_quality
 from router.fitting.splits import calibration_mask, first_of_each, fold_numbers
 from router.fitting.two_head import GOOD, TwoHeadClassifier
@@ -64,6 +65,7 @@ class FittedRouter:
         strong: Quality of the head for the strong model on the held-out prompts.
         small: Likewise for the small model.
         settings: What shaped the fit.
+        choices: A certificate for each loss of the grid, for a person to choose among.
     """
 
     model: RouterModel
@@ -73,14 +75,12 @@ class FittedRouter:
     strong: HeadQuality
     small: HeadQuality
     settings: Mapping[str, Any]
+    choices: tuple[Certificate, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """What a reader needs to judge the router, as JSON values."""
-        certificate = asdict(self.certificate)
-        if math.isinf(self.certificate.threshold):
-            certificate["threshold"] = None
         return {
-            "certificate": certificate,
+            "certificate": to_values(self.certificate),
             "n_fit": self.n_fit,
             "n_calibration": self.n_calibration,
             "strong": self.strong.summary(),
@@ -95,6 +95,7 @@ def fit_router(
     delta: float,
     seed: int = 0,
     min_labels: int = MIN_LABELS,
+    grid: Grid = Grid((), 0.0),  # noqa: B008 - immutable
 ) -> FittedRouter:
     """Fit both heads on one part of the examples and certify a threshold on the other.
 
@@ -104,6 +105,7 @@ def fit_router(
         delta: Allowed probability that the bound does not hold, in (0, 1).
         seed: Decides who is held out.
         min_labels: Distinct prompts wanted; never fewer than 10.
+        grid: Losses to certify beside epsilon, for a person to choose among.
 
     Raises:
         NotEnoughEvidence: There are fewer distinct prompts than wanted.
@@ -120,15 +122,12 @@ def fit_router(
     labels = _labels(calibration)
     scores = np.array([model.score(example.prompt) for example in calibration])
     counted = np.array([example.certifiable for example in calibration], dtype=np.bool_)
-    certificate = certify(
-        (scores[:, 0] - scores[:, 1])[counted],
-        (labels[:, 0] & ~labels[:, 1])[counted],
-        thresholds=thresholds_from(gains),
-        epsilon=epsilon,
-        delta=delta,
-    )
+    held_out = (scores[:, 0] - scores[:, 1])[counted], (labels[:, 0] & ~labels[:, 1])[counted]
+    thresholds = thresholds_from(gains)
+    certificate = certify(*held_out, thresholds=thresholds, epsilon=epsilon, delta=delta)
+    choices = certify_grid(*held_out, thresholds=thresholds, grid=grid)
     if not counted.all():
-        certificate = _told_what_to_label(certificate)
+        certificate, choices = _told_what_to_label(certificate), tuple(map(_told_what_to_label, choices))
     return FittedRouter(
         model=model.with_threshold(certificate.threshold),
         certificate=certificate,
@@ -137,6 +136,7 @@ def fit_router(
         strong=head_quality(labels[:, 0], scores[:, 0], seed=seed),
         small=head_quality(labels[:, 1], scores[:, 1], seed=seed),
         settings={**settings, "epsilon": epsilon, "delta": delta, "min_labels": min_labels},
+        choices=choices,
     )
 
 

@@ -10,6 +10,7 @@ from evals import refit as refit_module
 from evals.labelling import label_all, label_backlog, labellers
 from evals.promotion import Step
 from evals.refit import fit_for, refit
+from router.fitting.grid import LOSSES
 from stepdown.errors import NotEnoughEvidence
 from stepdown.ledger import Body, Ledger, Record, schema
 from stepdown.records import Deployed, Mode, Role, Tier, Verdict
@@ -131,8 +132,11 @@ def test_each_refit_is_certified_with_its_share_of_delta(ledger: Ledger) -> None
         assert done.router is not None
         kept = Registry(ledger).artifact(done.router)
         assert kept.settings["delta"] == 0.05
-        deltas.append(kept.summary["certificate"]["delta"])
-    assert deltas == pytest.approx([0.05 / 2, 0.05 / 6, 0.05 / 12])
+        choices = kept.summary["choices"]
+        deltas += [kept.summary["certificate"]["delta"], sum(choice["delta"] for choice in choices)]
+    shares = [0.05 / (look * (look + 1)) for look in range(1, 7)]
+    assert deltas == pytest.approx(shares)  # a fit, and the choices that it offers, in turn
+    assert [choice["epsilon"] for choice in choices] == [*LOSSES, 0.2]
 
 
 def test_a_fit_that_certifies_nothing_is_not_repeated_on_the_same_labels(ledger: Ledger) -> None:
