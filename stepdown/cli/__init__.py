@@ -23,6 +23,7 @@ COMMANDS = {
     "serve": ("stepdown.cli.serve", "Run a server of whole checkpoints with the one that is in force."),
     "status": ("stepdown.cli.policy", "Show each task's mode, labels and router."),
     "promote": ("stepdown.cli.policy", "Move a task to a mode or a router."),
+    "bound": ("stepdown.cli.bound", "Show and set a task's allowed quality loss."),
     "rollback": ("stepdown.cli.policy", "Put back what was in force before the last promotion."),
     "report": ("stepdown.cli.evidence", "Say what was saved and what it cost in quality."),
     "replay": ("stepdown.cli.replay", "Run a recording of two models through the whole loop."),

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from sqlalchemy import func, select
 
+from stepdown.bound_in_force import set_by, with_bound
 from stepdown.cli.options import declared_task, open_ledger, settings_option, task_option
 from stepdown.errors import SettingsError, StepdownError
 from stepdown.heartbeat import worker_beat
@@ -33,6 +34,8 @@ def status(settings: Settings) -> None:
         current = registry.current(task)
         click.echo(f"task {task}: mode {current.mode if current else Mode.STRONG}")
         click.echo(f"  router  {(current.artifact if current else None) or 'none'}")
+        if (bound := _bound(registry, settings, task)) is not None:
+            click.echo(f"  bound   {bound}")
         if current and (current.student or current.candidate):
             click.echo(f"  student {_students(current)}")
             for line in _rollout(ledger, settings, task):
@@ -48,6 +51,20 @@ def status(settings: Settings) -> None:
             f"{beat:%Y-%m-%d %H:%M:%S} UTC, {(now() - beat).total_seconds():.0f} s ago" if beat else "never"
         )
         click.echo(f"worker of {queue}: last heartbeat {shown}")
+
+
+def _bound(registry: Registry, settings: Settings, task: str) -> str | None:
+    """The bound in force, and who set it where that is not the settings."""
+    declared = settings.tasks.get(task)
+    if declared is None:
+        return None
+    setter = set_by(registry.history(task))
+    bound = with_bound(declared, setter.deployed) if setter else declared
+    shown = f"quality loss <= {bound.max_quality_loss:.4g} with confidence {bound.confidence:.4g}"
+    if setter is None:
+        return shown
+    by = f"set by {setter.actor} on {setter.at:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{shown}, {by}; the settings say {declared.max_quality_loss:.4g}"
 
 
 def _students(current: Promotion) -> str:
@@ -138,7 +155,7 @@ def promote(
     deployed = registry.deployed(task)
     if mode == Mode.ROUTE:
         artifact = _router(registry, task, artifact, deployed.student).id
-    _move(registry, task, Deployed(Mode(mode), artifact, deployed.student), reason)
+    _move(registry, task, deployed.settled._replace(mode=Mode(mode), artifact=artifact), reason)
 
 
 def _promote_student(
