@@ -6,6 +6,7 @@ BIN := .venv/bin
 RECORDING := bench/recordings/qwen-coder.jsonl.gz
 DEMO_FLAGS ?=
 BENCH_FLAGS ?=
+NIGHT_FLAGS ?= --limit 1100 --out docs/example-night.txt
 GSM8K ?= ../shared/data/routing/gsm8k_gpt4_vs_mixtral.jsonl.gz
 
 .DEFAULT_GOAL := help
@@ -66,7 +67,7 @@ bench-routing: install ## Quality of the router on recorded outcomes: make bench
 	$(BIN)/python -m bench.routing $(FILES)
 
 bench-night: install .vllm/installed ## A night with real models: make bench-night BASE=FOLDER, a Qwen2.5 0.5B checkpoint
-	$(BIN)/python -m bench.night --base $(BASE) --python .vllm/bin/python --recording $(RECORDING)
+	$(BIN)/python -m bench.night --base $(BASE) --python .vllm/bin/python --recording $(RECORDING) $(NIGHT_FLAGS)
 
 bench-dashboard: install ## Server time of each page of the dashboard over a ledger of 1,000,000 requests
 	$(BIN)/python -m bench.dashboard $(BENCH_FLAGS)

@@ -8,27 +8,26 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import click
 import msgspec
+from sqlalchemy import func, select
 
 from bench.night.compare import compare
 from bench.night.fill import fill, of_kinds
 from bench.night.server import free_port, vllm
 from bench.night.text import compared_lines
-from distill.evaluation import newest_gate, read_gate, render_gate
 from distill.night.run import look, start_now
 from distill.night.status import status
 from distill.night.text import render_status
 from evals.labelling import label_all
 from evals.refit import refit
-from evals.replay.recording import load_recording
+from evals.replay.recording import RecordedPair, load_recording
 from stepdown.ids import now
-from stepdown.ledger import Ledger
+from stepdown.ledger import Ledger, schema
 from stepdown.records import Mode
 from stepdown.registry import Registry
 from stepdown.settings import DEFAULT_TASK, Settings, load_settings
@@ -45,32 +44,38 @@ LABELLING_S = 600.0
 @click.option("--recording", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--home", type=click.Path(path_type=Path), default=Path(".stepdown/night"), show_default=True)
 @click.option("--limit", type=click.IntRange(min=200), help="Use only so many prompts, evenly by kind.")
+@click.option("--again", is_flag=True, help="Run nothing: make the report of the night in --home anew.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the report here too.")
-def main(base: Path, python: Path, recording: Path, home: Path, limit: int | None, out: Path | None) -> None:
+def main(
+    base: Path, python: Path, recording: Path, home: Path, limit: int | None, again: bool, out: Path | None
+) -> None:
     """Run a night with real models and say what it changed."""
-    started = time.monotonic()
-    shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True)
-    pairs = of_kinds(load_recording(recording), LEFT_OUT)
-    if limit is not None:
-        pairs = [pairs[i * len(pairs) // limit] for i in range(min(limit, len(pairs)))]
     port = free_port()
     settings = _settings(base.absolute(), python.absolute(), home, port)
+    if not again:
+        pairs = of_kinds(load_recording(recording), LEFT_OUT)
+        if limit is not None:
+            pairs = [pairs[i * len(pairs) // limit] for i in range(min(limit, len(pairs)))]
+        _run(settings, pairs, base.absolute(), python.absolute(), port)
+    report = "\n".join(_report(Ledger(settings.database_url), settings, base)) + "\n"
+    click.echo(report, nl=False)
+    if out is not None:
+        out.write_text(report)
+
+
+def _run(settings: Settings, pairs: Sequence[RecordedPair], base: Path, python: Path, port: int) -> None:
+    """Fill a new home with the traffic, and run a night over it."""
+    home = Path(settings.home)
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
     ledger = Ledger(settings.database_url)
     fill(ledger, settings, DEFAULT_TASK, pairs, until=now(), over=A_DAY)
     label_all(ledger, settings.tasks, batch=settings.worker.batch, budget_s=LABELLING_S)
     _to_shadow(ledger, settings)
-    with vllm(python.absolute(), base.absolute(), home / "vllm.log", port=port):
-        night = start_now(ledger, settings, DEFAULT_TASK, "bench")
+    with vllm(python, base, home / "vllm.log", port=port):
+        start_now(ledger, settings, DEFAULT_TASK, "bench")
         look(ledger, settings, os.environ, DEFAULT_TASK, say=click.echo)
-    lines = [*_head(len(pairs), base), *_told(ledger, settings, night.id), ""]
-    lines.append(
-        f"The whole took {(time.monotonic() - started) / 60:.0f} minutes on {os.cpu_count()} CPU cores."
-    )
-    report = "\n".join(lines) + "\n"
-    click.echo(report, nl=False)
-    if out is not None:
-        out.write_text(report)
+    ledger.close()
 
 
 def _settings(base: Path, python: Path, home: Path, port: int) -> Settings:
@@ -90,20 +95,15 @@ def _to_shadow(ledger: Ledger, settings: Settings) -> None:
     assert Registry(ledger).deployed(DEFAULT_TASK).mode in (Mode.SHADOW, Mode.ROUTE)
 
 
-def _head(prompts: int, base: Path) -> Iterator[str]:
+def _report(ledger: Ledger, settings: Settings, base: Path) -> Iterator[str]:
+    """What the night in a ledger changed."""
+    prompts = int(ledger.rows(select(func.count()).select_from(schema.requests))[0][0])
     yield f"NIGHT with real models: {prompts:,} prompts of recorded traffic, taken as those of one day"
     yield f"  strong is Qwen2.5-Coder-1.5B-Instruct, recorded; small is the checkpoint {base.name}, on vLLM"
     yield f"  left out: {', '.join(LEFT_OUT)}, whose long answers would take most of the time on a CPU"
-    yield "  prices are assumed, and so is the rent of what trains"
-
-
-def _told(ledger: Ledger, settings: Settings, night: str) -> Iterator[str]:
+    yield f"  prices are assumed, and so is the rent of what trains; measured on {os.cpu_count()} CPU cores"
     yield ""
     yield render_status(status(ledger, settings, DEFAULT_TASK)).rstrip()
-    gate = newest_gate(ledger, DEFAULT_TASK)
-    if gate is not None:
-        yield ""
-        yield render_gate(read_gate(gate)).rstrip()
     student = Registry(ledger).newest("student", DEFAULT_TASK)
     if student is not None:
         task = settings.tasks[DEFAULT_TASK]
