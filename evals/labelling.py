@@ -270,11 +270,16 @@ _COLUMNS = (
 def _without_label(
     ledger: Ledger, task_name: str, task: TaskSettings, labeller: Labeller, limit: int
 ) -> list[Backlog]:
+    statement = lacking(task_name, task, labeller, _COLUMNS)
+    return [_backlog(row, labeller) for row in ledger.rows(statement.order_by(_r.c.at).limit(limit))]
+
+
+def lacking(task_name: str, task: TaskSettings, labeller: Labeller, columns: Iterable[Any]) -> Select[Any]:
+    """Select columns of the calls that lack the label of a check and have what it needs."""
     ready = _reference().is_not(None) if labeller.needs_reference else true()
-    statement = _labelable(task_name, _COLUMNS).where(
+    return _labelable(task_name, columns).where(
         _check_name(task) == labeller.name, ready, _no_label(literal(labeller.labeller), labeller.version)
     )
-    return [_backlog(row, labeller) for row in ledger.rows(statement.order_by(_r.c.at).limit(limit))]
 
 
 def _undeclared(ledger: Ledger, task_name: str, task: TaskSettings, limit: int) -> list[Backlog]:

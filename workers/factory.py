@@ -30,6 +30,7 @@ from workers.names import (
     RECONCILE,
     REPORT,
     ROLLOUT,
+    ROLLUP,
     SLICES,
     STUDENTS,
     SUITES,
@@ -84,7 +85,7 @@ def schedule(settings: Settings) -> dict[str, dict[str, Any]]:
     """What is sent, how often and where to; a hint that is not taken before the next one lapses."""
     worker = settings.worker
     hints = [Hint(HEARTBEAT, EVERY_S, queue, queue) for queue in queues_of(settings)]
-    hints += [Hint(SWEEP, worker.label_every_s, LABELS)]
+    hints += [Hint(SWEEP, worker.label_every_s, LABELS), Hint(ROLLUP, worker.rollup_every_s, LABELS)]
     if any(task.judges for task in settings.tasks.values()):
         hints += [Hint(JUDGE, worker.judge_every_s, EVALS)]
     if any(task.suites for task in settings.tasks.values()):

@@ -21,6 +21,7 @@ QUEUES: Final = ALWAYS + DISTILLING
 SWEEP: Final = "stepdown.label"
 FIT: Final = "stepdown.fit"
 REPORT: Final = "stepdown.report"
+ROLLUP: Final = "stepdown.rollup"
 JUDGE: Final = "stepdown.judge"
 RANK: Final = "stepdown.rank"
 SLICES: Final = "stepdown.slices"
@@ -34,6 +35,7 @@ QUEUE_OF: Final = {
     SWEEP: LABELS,
     FIT: FITS,
     REPORT: FITS,
+    ROLLUP: LABELS,
     JUDGE: EVALS,
     RANK: EVALS,
     SLICES: EVALS,

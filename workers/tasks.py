@@ -28,6 +28,7 @@ from workers.names import (
     RECONCILE,
     REPORT,
     ROLLOUT,
+    ROLLUP,
     SLICES,
     SUITES,
     SWEEP,
@@ -36,6 +37,7 @@ from workers.names import (
 SWEEP_BUDGET_S = 20.0
 JUDGE_BUDGET_S = 120.0
 SUITES_BUDGET_S = 300.0
+ROLLUP_BUDGET_S = 10.0
 LONGEST_NIGHT_S = 24 * 3600.0  # each of its stages has a budget of its own, and ends by that
 
 log = logging.getLogger(__name__)
@@ -96,6 +98,14 @@ def _register_labelling(app: Celery, settings: Settings, ledger: LedgerPerProces
         if counts.labelled:
             log.info("labelled %s", counts)
 
+    @app.task(name=ROLLUP, shared=False)
+    def rollup() -> None:
+        from evals.rollups.fill import roll_up
+        from evals.summary.operations import keep_operations
+
+        roll_up(ledger(), budget_s=_within(ROLLUP_BUDGET_S, settings))
+        keep_operations(ledger(), settings)
+
 
 def _register_fits(app: Celery, settings: Settings, ledger: LedgerPerProcess) -> None:
     said: dict[str, object] = {}
@@ -113,10 +123,10 @@ def _register_fits(app: Celery, settings: Settings, ledger: LedgerPerProcess) ->
 
     @app.task(name=REPORT, shared=False)
     def report(task: str) -> None:
-        from evals.report.keep import keep_report
+        from evals.summary.keep import report_and_summaries
 
         if _declared(settings, task) is not None:
-            keep_report(ledger(), settings, task)
+            report_and_summaries(ledger(), settings, task)
 
 
 def _register_evaluation(

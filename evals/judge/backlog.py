@@ -93,9 +93,16 @@ def sought_by(judge: Judge) -> Sought:
     return Sought(judge.task, judge.settings, judge.labeller, judge.version)
 
 
-def unjudged(ledger: Ledger, sought: Sought) -> Iterator[Item]:
-    """The items of a judge's share that lack its labels, the oldest first, read page by page."""
-    return _items(ledger, sought, _lacking(sought))
+def unjudged(ledger: Ledger, sought: Sought, since: datetime | None = None) -> Iterator[Item]:
+    """The items of a judge's share that lack its labels, the oldest first, read page by page.
+
+    Args:
+        ledger: Where they are.
+        sought: Whose labels they lack.
+        since: Only of requests that came then or later.
+    """
+    lacking = _lacking(sought)
+    return _items(ledger, sought, lacking if since is None else and_(_r.c.at >= since, lacking))
 
 
 def judged(ledger: Ledger, sought: Sought) -> Iterator[Item]:

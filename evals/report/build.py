@@ -34,7 +34,14 @@ CONFIDENCE = 0.95
 T = TypeVar("T")
 
 
-def build_report(ledger: Ledger, settings: Settings, task: str, *, since: datetime | None = None) -> Report:
+def build_report(
+    ledger: Ledger,
+    settings: Settings,
+    task: str,
+    *,
+    since: datetime | None = None,
+    outcomes: Outcomes | None = None,
+) -> Report:
     """The report of one task.
 
     Args:
@@ -43,6 +50,7 @@ def build_report(ledger: Ledger, settings: Settings, task: str, *, since: dateti
         task: Name of the task.
         since: Leave out requests from before this moment. The router's fit part, and the pairs from which
             the cost of strong is estimated, are of all time.
+        outcomes: All outcomes of the task, where they have been read already.
 
     Raises:
         SettingsError: The task is not declared and has no requests.
@@ -50,7 +58,7 @@ def build_report(ledger: Ledger, settings: Settings, task: str, *, since: dateti
     """
     declared = settings.tasks.get(task)
     wanted = declared or TaskSettings()
-    everything = read_outcomes(ledger, task, audit_share=wanted.audit_share)
+    everything = outcomes or read_outcomes(ledger, task, audit_share=wanted.audit_share)
     if declared is None and everything.requests.empty:
         known = ", ".join(settings.tasks) or "none"
         raise SettingsError(f"task {task!r} is not declared and has no requests; declared tasks: {known}")

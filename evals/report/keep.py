@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from evals.outcomes import Outcomes
 from evals.report.build import build_report
 from evals.report.encode import to_json
 from evals.report.tree import Report
@@ -14,14 +15,22 @@ from stepdown.settings import Settings
 REPORT = "report"
 
 
-def keep_report(ledger: Ledger, settings: Settings, task: str) -> Artifact:
+def keep_report(
+    ledger: Ledger, settings: Settings, task: str, *, outcomes: Outcomes | None = None
+) -> Artifact:
     """Build the report of a task and keep it; where nothing changed it is the one that is there.
+
+    Args:
+        ledger: Where everything is.
+        settings: For prices and for what the task was promised.
+        task: Name of the task.
+        outcomes: All its outcomes, where they have been read already.
 
     Raises:
         SettingsError: The task is not declared and has no requests.
         LedgerError: The ledger refused.
     """
-    report = build_report(ledger, settings, task)
+    report = build_report(ledger, settings, task, outcomes=outcomes)
     parents = (report.promise.artifact,) if report.promise else ()
     return Registry(ledger).keep(
         REPORT,

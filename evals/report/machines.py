@@ -20,15 +20,18 @@ class Machines(NamedTuple):
     unpriced_s: float = 0.0
 
 
-def machine_costs(ledger: Ledger, task: str, since: datetime | None = None) -> Machines:
-    """The expenses of a task from `since` on.
+def machine_costs(
+    ledger: Ledger, task: str, since: datetime | None = None, until: datetime | None = None
+) -> Machines:
+    """The expenses of a task from `since` on, and before `until`.
 
     Raises:
         LedgerError: The ledger cannot be read.
     """
     table = schema.expenses
     query = select(table.c.seconds, table.c.cost_usd_micros).where(table.c.task == task)
-    rows = ledger.rows(query if since is None else query.where(table.c.at >= since))
+    query = query if since is None else query.where(table.c.at >= since)
+    rows = ledger.rows(query if until is None else query.where(table.c.at < until))
     return Machines(
         usd_micros=sum(int(row.cost_usd_micros) for row in rows if row.cost_usd_micros is not None),
         unpriced_s=float(sum(row.seconds for row in rows if row.cost_usd_micros is None)),

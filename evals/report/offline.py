@@ -24,8 +24,10 @@ class Offline(NamedTuple):
     unpriced: int = 0
 
 
-def offline_costs(ledger: Ledger, task: str, since: datetime | None = None) -> Offline:
-    """The costs of a task's answers from `since` on.
+def offline_costs(
+    ledger: Ledger, task: str, since: datetime | None = None, until: datetime | None = None
+) -> Offline:
+    """The costs of a task's answers from `since` on, and before `until`.
 
     Raises:
         LedgerError: The ledger cannot be read.
@@ -40,7 +42,8 @@ def offline_costs(ledger: Ledger, task: str, since: datetime | None = None) -> O
         .where(table.c.task == task)
         .group_by(table.c.purpose)
     )
-    rows = ledger.rows(query if since is None else query.where(table.c.at >= since))
+    query = query if since is None else query.where(table.c.at >= since)
+    rows = ledger.rows(query if until is None else query.where(table.c.at < until))
     costs = {row.purpose: int(row.cost) for row in rows}
     return Offline(
         evaluations=sum(cost for purpose, cost in costs.items() if purpose not in (TRIAL, JUDGING)),

@@ -65,6 +65,7 @@ def bill(
     confidence: float,
     offline: Offline = Offline(),  # noqa: B008 - immutable
     machines: Machines = Machines(),  # noqa: B008 - immutable
+    rent: int | None = None,
 ) -> Bill:
     """The bill of some requests.
 
@@ -75,6 +76,7 @@ def bill(
         confidence: Of the intervals.
         offline: What evaluations and trials cost.
         machines: What the hours of machines cost beside the rent of the small model.
+        rent: What the small model's hardware cost, where that is not from the first request to the last.
 
     Raises:
         NotEnoughEvidence: There are no requests, a model has no price, or too few pairs to estimate from.
@@ -90,7 +92,8 @@ def bill(
     excluded = set(unknown.loc[unknown["role"].isin((*ANSWERING, Role.CANDIDATE)), "request"])
     priced = decided.where(~decided.requests["id"].isin(excluded))
     costs = _costs(priced, outcomes.where(~outcomes.requests["id"].isin(excluded)).calls, offline)
-    rent = _rent(decided.requests, rates.small_usd_per_hour)
+    if rent is None:
+        rent = _rent(decided.requests, rates.small_usd_per_hour)
     known, small = _answered(priced)
     estimated = on_strong(small, history, rates, confidence)
     counterfactual = _plus(estimated.money, known)
