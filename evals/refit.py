@@ -7,6 +7,7 @@ point is taken up where it was left. The module does not know how a router is fi
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,7 +31,8 @@ from evals.promotion import (
     share_of,
     why_not_fit,
 )
-from router.fitting.fit import Example, fit_router
+from router.fitting.bound import most_regrets, prompts_needed
+from router.fitting.fit import CALIBRATION_SHARE, Example, fit_router
 from router.fitting.grid import grid_with, to_values
 from stepdown import __version__
 from stepdown.bound_in_force import bounded, with_bound
@@ -193,6 +195,20 @@ def _fit(
         },
     )
     return router, None
+
+
+def prompts_to_certify(ledger: Ledger, task_name: str, task: TaskSettings) -> int:
+    """Prompts that must be labelled for the next fit to certify anything, though one held out is a regret.
+
+    Raises:
+        LedgerError: The ledger refused.
+    """
+    wanted = promise_of(bounded(Registry(ledger), task_name, task))
+    delta = share_of(wanted.delta, look_after(_looks(ledger, task_name)))
+    n = prompts_needed(wanted.epsilon, delta)
+    while most_regrets(n, wanted.epsilon, delta) < 1:
+        n += 1
+    return math.ceil(n / CALIBRATION_SHARE)
 
 
 def _looks(ledger: Ledger, task_name: str) -> list[int]:

@@ -112,10 +112,11 @@ def relabel(tonight: Tonight) -> Ending:
 
 
 def _router_wants(tonight: Tonight) -> int:
-    """Prompts to have labelled: twice the least, and no fewer than the router in force knew."""
+    """Prompts to have labelled: what a certificate needs, and no fewer than the router in force knew."""
     in_force = tonight.registry.deployed(tonight.night.task).artifact
     known = int(tonight.registry.artifact(in_force).settings.get("pairs", 0)) if in_force else 0
-    return max(tonight.student.fresh, 2 * tonight.task.min_labels, known)
+    wanted = tonight.parts.prompts_to_certify()
+    return max(tonight.student.fresh, 2 * tonight.task.min_labels, wanted, known)
 
 
 def fit(tonight: Tonight) -> Ending:

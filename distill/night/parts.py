@@ -185,6 +185,12 @@ class Parts:
 
         return fit_for(self.ledger, self.task, self.settings.tasks[self.task], student)
 
+    def prompts_to_certify(self) -> int:
+        """Labelled prompts that a router needs before its bound can be certified."""
+        from evals.refit import prompts_to_certify
+
+        return prompts_to_certify(self.ledger, self.task, self.settings.tasks[self.task])
+
     def saving_at(self, gate: str, coverage: float) -> tuple[float, str]:
         """What the candidate of a gate is expected to save at a coverage, less what it cost; and in words."""
         from distill.evaluation import expected_saving
