@@ -8,7 +8,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from evals.promotion import Step, next_step, why_not_fit
+from evals.promotion import Step, is_kept_on_strong, look_after, next_step, share_of, why_not_fit
 from stepdown.ids import now
 from stepdown.records import Artifact, Mode, Promotion
 from stepdown.settings import JudgeSettings, TaskSettings
@@ -158,3 +158,45 @@ def test_a_task_that_a_person_put_on_strong_stays_there_when_an_alarm_takes_back
     step = next_step(TASK, [nobodys[0], taken_back], router("a"), present)
     assert step is not None
     assert step.mode is Mode.SHADOW
+
+
+def test_fits_and_the_choices_that_they_offer_spend_delta_once() -> None:
+    looks: list[int] = []
+    for chosen_from in (False, True, True, False):
+        fit = look_after(looks)
+        assert fit % 2 == 1
+        assert fit not in looks
+        assert fit - 1 not in {look for look in looks if look % 2}  # nobody's choices are of this number
+        looks += [fit, fit + 1] if chosen_from else [fit]
+    assert [look for look in looks if look % 2] == [1, 3, 5, 7]
+    assert look_after([]) == 1
+    assert sum(share_of(0.05, look) for look in range(1, 10_000)) < 0.05
+
+
+def test_a_router_that_is_looser_than_the_bound_in_force_is_not_put_in_force() -> None:
+    strict = msgspec.structs.replace(TASK, max_quality_loss=0.01)
+    assert step_of(strict, promotion(Mode.SHADOW), router("a")) is None
+    assert step_of(strict, promotion(Mode.ROUTE, "b"), router("a", coverage=0)) is not None
+    loose = msgspec.structs.replace(TASK, max_quality_loss=0.03)
+    assert step_of(loose, promotion(Mode.SHADOW), router("a")) is not None
+
+
+def test_what_a_person_might_have_chosen_is_no_evidence() -> None:
+    offering = router("a")
+    offering = replace(offering, summary={**offering.summary, "choices": [{"epsilon": 0.1}]})
+    step = step_of(TASK, promotion(Mode.SHADOW), offering)
+    assert step is not None
+    assert step.evidence == router("a").summary
+
+
+def test_who_sets_a_bound_on_a_task_that_is_on_strong_does_not_keep_it_there() -> None:
+    bound = replace(promotion(Mode.STRONG, actor="ana"), max_quality_loss=0.05)
+    assert not is_kept_on_strong([bound])
+    assert step_of(TASK, bound, None) is not None
+    kept = promotion(Mode.STRONG, actor="bo")
+    assert is_kept_on_strong([kept])
+    assert is_kept_on_strong([kept, replace(bound, sequence=2)])  # and bo's word stands
+    again = replace(bound, sequence=2, max_quality_loss=0.01)
+    assert not is_kept_on_strong([bound, again])
+    taken_off = replace(promotion(Mode.SHADOW, actor="ana"), sequence=2, max_quality_loss=0.05)
+    assert is_kept_on_strong([bound, taken_off, replace(bound, sequence=3)])

@@ -307,3 +307,32 @@ def test_a_certificate_that_is_no_longer_given_ends_the_trial(ledger: Ledger) ->
     strict = msgspec.structs.replace(TASK, max_quality_loss=0.001)
     assert refit(ledger, "sums", strict).step is not None
     assert Registry(ledger).deployed("sums") == Deployed(Mode.SHADOW)
+
+
+def test_another_bound_in_force_is_another_fit_and_is_never_lost(ledger: Ledger) -> None:
+    refit(ledger, "sums", TASK)
+    write_pairs(ledger, 0, 200)
+    first = refit(ledger, "sums", TASK)
+    assert first.step is not None
+    put(ledger, Registry(ledger).deployed("sums")._replace(max_quality_loss=0.3))
+    second = refit(ledger, "sums", TASK)
+    assert second.router not in (None, first.router)
+    kept = Registry(ledger).artifact(second.router or "")
+    assert kept.settings["epsilon"] == 0.3
+    assert 0.3 in {choice["epsilon"] for choice in kept.summary["choices"]}
+    assert Registry(ledger).deployed("sums") == Deployed(Mode.ROUTE, second.router, max_quality_loss=0.3)
+    assert refit(ledger, "sums", TASK).router is None
+    put(ledger, Registry(ledger).deployed("sums")._replace(max_quality_loss=0.001))
+    assert refit(ledger, "sums", TASK).step is not None  # nothing is certified at so strict a bound
+    assert Registry(ledger).deployed("sums") == Deployed(Mode.SHADOW, max_quality_loss=0.001)
+
+
+def test_the_router_of_a_candidate_is_fitted_for_the_bound_in_force(ledger: Ledger) -> None:
+    write_pairs(ledger, 0, 200)
+    write_answers_of_a_student(ledger, 120)
+    first = fit_for(ledger, "sums", TASK, STUDENT)
+    put(ledger, Deployed(max_quality_loss=0.3))
+    second = fit_for(ledger, "sums", TASK, STUDENT)
+    assert (first.settings["epsilon"], second.settings["epsilon"]) == (0.2, 0.3)
+    assert second.parents == first.parents
+    assert fit_for(ledger, "sums", TASK, STUDENT).id == second.id

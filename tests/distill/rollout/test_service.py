@@ -64,6 +64,14 @@ def test_regret_in_service_is_an_alarm(ledger: Ledger) -> None:
     assert newest(ledger).deployed == Deployed()
 
 
+def test_regret_is_watched_by_the_bound_that_a_person_set(ledger: Ledger) -> None:
+    student = a_student(ledger)
+    live = Deployed(Mode.ROUTE, a_router(ledger, student).id, student, max_quality_loss=0.9)
+    promote(ledger, live, actor="ana")
+    Traffic(ledger).explored(120, student=student, small=0.7)
+    assert look(ledger, SETTINGS, TASK) is None  # where the bound of the settings would be an alarm
+
+
 def test_what_an_evaluation_asks_a_student_in_service_is_not_its_traffic(ledger: Ledger) -> None:
     """A night asks it many prompts at a time beside the candidate: slow, and nobody waits for it."""
     promote(ledger, Deployed(Mode.ROUTE))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from distill.rollout import begin, roll_back
-from distill.rollout.steps import why_not_begin
+from distill.rollout.steps import by_hand, move_on, why_not_begin
 from stepdown.ledger import Ledger
 from stepdown.records import Deployed, Mode
 from stepdown.registry import Registry
@@ -88,3 +88,37 @@ def test_an_alarm_on_what_a_person_tried_on_strong_does_not_open_it_to_others(le
     other = a_student(ledger, "other")
     why_not = why_not_begin(ledger, SETTINGS, TASK, other, a_router(ledger, other).id)
     assert why_not == "ana put the task on strong, and only a person takes it off"
+
+
+@pytest.mark.parametrize("by_a_person", [False, True])
+def test_a_student_goes_live_under_the_bound_that_a_person_set(ledger: Ledger, by_a_person: bool) -> None:
+    promote(ledger, Deployed(Mode.SHADOW, max_quality_loss=0.07), actor="ana")
+    student = begun(ledger)
+    router = a_router(ledger, student).id
+    assert newest(ledger).deployed == Deployed(Mode.SHADOW, None, None, student, router, 0.0, 0.07)
+    if by_a_person:
+        by_hand(ledger, TASK, student, router=None, share=None, actor="ana", reason="good")
+    else:
+        assert move_on(ledger, TASK, Registry(ledger).history(TASK), None, "earned", {})
+    assert newest(ledger).deployed == Deployed(Mode.ROUTE, router, student, max_quality_loss=0.07)
+
+
+def test_an_alarm_takes_back_a_student_and_not_the_bound_that_a_person_set_meanwhile(ledger: Ledger) -> None:
+    promote(ledger, Deployed(Mode.SHADOW))
+    student = in_canary(ledger)
+    router = a_router(ledger, student).id
+    promote(ledger, Deployed(Mode.ROUTE, router, student))
+    promote(ledger, Deployed(Mode.ROUTE, router, student, max_quality_loss=0.01), actor="ana")
+    assert roll_back(ledger, TASK, "alarm", {})
+    assert newest(ledger).deployed == Deployed(Mode.SHADOW, max_quality_loss=0.01)
+    found = rollback_of(Registry(ledger).history(TASK))
+    assert found is not None
+    assert found.to == Deployed()  # who rolls back by hand gets what was in force
+
+
+def test_a_rollback_by_hand_restores_the_bound_of_what_it_goes_back_to(ledger: Ledger) -> None:
+    before = promote(ledger, Deployed(Mode.SHADOW, max_quality_loss=0.07), actor="ana")
+    student = a_student(ledger)
+    promote(ledger, Deployed(Mode.ROUTE, a_router(ledger, student).id, student, max_quality_loss=0.01))
+    assert roll_back(ledger, TASK, "no", {}, actor="ana")
+    assert newest(ledger).deployed == before.deployed

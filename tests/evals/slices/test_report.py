@@ -18,7 +18,8 @@ from evals.slices.text import render_slices, said
 from evals.slices.verdict import May
 from stepdown.errors import SettingsError
 from stepdown.ledger import Ledger, schema
-from stepdown.records import Tier, Verdict
+from stepdown.records import Deployed, Mode, Tier, Verdict
+from stepdown.registry import Registry
 from stepdown.settings import Settings, load_settings
 from tests.evals.ledgers import Writer
 from tests.evals.slices.prompts import texts_of
@@ -64,6 +65,14 @@ def test_each_slice_has_its_verdict(tagged: Ledger) -> None:
     assert (easy.small.value, hard.small.value, hard.strong.value) == (1.0, 0.5, 1.0)
     assert (hard.regret.value, hard.regret.n) == (0.5, 40)
     assert (new.strong.n, new.regret.n) == (0, 0)
+
+
+def test_slices_are_judged_by_the_bound_that_a_person_set(tagged: Ledger) -> None:
+    strict = Deployed(Mode.SHADOW, max_quality_loss=0.001)
+    assert Registry(tagged).promote("default", strict, actor="ana", reason="", evidence={}, after=0)
+    report = slice_report(tagged, settings(), "default", by=By.TAG)
+    assert report.epsilon == 0.001
+    assert row_of(report, "easy").verdict.may is May.NEED
 
 
 def test_shares_and_costs_add_up(tagged: Ledger) -> None:
