@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,8 @@ from stepdown.cli import COMMANDS
 ROOT = Path(__file__).parents[1]
 HEAVY = {
     *("litellm", "pandas", "sklearn", "scipy", "matplotlib", "torch", "vllm", "celery"),
-    *("jinja2", "jsonschema", "pint", "rapidfuzz", "py3langid"),
+    *("jinja2", "jsonschema", "pint", "rapidfuzz", "py3langid", "altair", "vl_convert", "opentelemetry"),
 }
-HELP_LIMIT_S = 0.5
 
 
 def modules_after(code: str) -> set[str]:
@@ -37,14 +35,10 @@ def test_help_imports_no_room() -> None:
     assert not loaded & (HEAVY | {"router", "evals", "workers", "sqlalchemy", "numpy", "msgspec"})
 
 
-def test_help_answers_at_once() -> None:
-    """The fastest of five, since the machine may be busy: an import of pandas alone would fail it."""
-    times = []
-    for _ in range(5):
-        started = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "stepdown", "--help"], capture_output=True, check=True)
-        times.append(time.perf_counter() - started)
-    assert min(times) < HELP_LIMIT_S
+def test_help_loads_little_but_click() -> None:
+    code = "from stepdown.cli import cli; cli.main(['--help'], standalone_mode=False)"
+    more = modules_after(code) - modules_after("import click, importlib")
+    assert len(more) < 30, sorted(more)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from celery import Celery
 
 from evals.feedback import label_feedback
+from evals.label_spans import LabelSpans
 from evals.labelling import label_all
 from stepdown.heartbeat import beating, worker_beat
 from stepdown.ledger import Ledger
@@ -89,11 +90,14 @@ def _declared(settings: Settings, task: str) -> TaskSettings | None:
 
 
 def _register_labelling(app: Celery, settings: Settings, ledger: LedgerPerProcess) -> None:
+    spans = LabelSpans(settings.tracing)
+
     @app.task(name=SWEEP, shared=False)
     def sweep() -> None:
         budget_s = _within(SWEEP_BUDGET_S, settings)
         deadline = time.monotonic() + budget_s
-        counts = label_all(ledger(), settings.tasks, batch=settings.worker.batch, budget_s=budget_s)
+        batch = settings.worker.batch
+        counts = label_all(ledger(), settings.tasks, batch=batch, budget_s=budget_s, kept=spans)
         counts += label_feedback(ledger(), settings.tasks, deadline=deadline)
         if counts.labelled:
             log.info("labelled %s", counts)

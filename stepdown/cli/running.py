@@ -90,13 +90,15 @@ def check_settings(settings: Settings, environ: Mapping[str, str]) -> None:
     """Refuse at once what a child would fail by, or only a label would tell of.
 
     Raises:
-        SettingsError: A key's variable is not set, or proxy or dashboard would be open to other machines.
+        SettingsError: A key's variable is not set, proxy or dashboard would be open to other machines, or
+            traces are asked for and what sends them is not installed.
         CheckError: A check is not known, its settings are wrong, or it needs a sandbox and there is none.
     """
     from dashboards.access import check_dashboard
     from evals.checks import build_checks
     from router.access import Annotators, check_address
     from router.upstream.factory import read_keys
+    from stepdown.tracing import open_tracing
 
     check_address(settings)
     check_dashboard(settings)
@@ -104,6 +106,8 @@ def check_settings(settings: Settings, environ: Mapping[str, str]) -> None:
     read_keys(settings, environ)
     for task in settings.tasks.values():
         build_checks(task.checks)
+    if tracing := open_tracing(settings.tracing):
+        tracing.close()
 
 
 def warn_of_suites(settings: Settings) -> None:
