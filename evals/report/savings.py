@@ -33,6 +33,10 @@ TOKENS = ("small_prompt_tokens", "small_completion_tokens", "strong_completion_t
 PAIR_COLUMNS = ("prompt_hash", "strong_cost_usd_micros", *TOKENS)
 
 
+# Resampled rates of histories, by small model and whether tokens are known: for many bills of one history.
+Draws = dict[tuple[str, bool], Floats]
+
+
 class Rates(NamedTuple):
     """What the bill must know beside the ledger.
 
@@ -66,6 +70,7 @@ def bill(
     offline: Offline = Offline(),  # noqa: B008 - immutable
     machines: Machines = Machines(),  # noqa: B008 - immutable
     rent: int | None = None,
+    draws: Draws | None = None,
 ) -> Bill:
     """The bill of some requests.
 
@@ -77,6 +82,7 @@ def bill(
         offline: What evaluations and trials cost.
         machines: What the hours of machines cost beside the rent of the small model.
         rent: What the small model's hardware cost, where that is not from the first request to the last.
+        draws: What was drawn for an earlier bill of the same history; what is drawn now is added.
 
     Raises:
         NotEnoughEvidence: There are no requests, a model has no price, or too few pairs to estimate from.
@@ -95,7 +101,7 @@ def bill(
     if rent is None:
         rent = _rent(decided.requests, rates.small_usd_per_hour)
     known, small = _answered(priced)
-    estimated = on_strong(small, history, rates, confidence)
+    estimated = on_strong(small, history, rates, confidence, draws)
     counterfactual = _plus(estimated.money, known)
     answers = costs["live"] + costs["candidates"]
     spent = sum(costs.values()) + rent + machines.usd_micros
@@ -168,7 +174,11 @@ def _answered(outcomes: Outcomes) -> tuple[int, pd.DataFrame]:
 
 
 def on_strong(
-    small: pd.DataFrame, history: Mapping[str, pd.DataFrame], rates: Rates, confidence: float
+    small: pd.DataFrame,
+    history: Mapping[str, pd.DataFrame],
+    rates: Rates,
+    confidence: float,
+    draws: Draws | None = None,
 ) -> OnStrong:
     """What strong would have cost for answers of small models.
 
@@ -177,15 +187,17 @@ def on_strong(
         history: Pairs by small model; see `Outcomes.pairs_by_small`.
         rates: Prices.
         confidence: Of the interval.
+        draws: What was drawn for an earlier estimate from the same history; what is drawn now is added.
 
     Raises:
         NotEnoughEvidence: Too few pairs to estimate from.
     """
+    draws = {} if draws is None else draws
     if small.empty:
         nothing = pd.Series(dtype=float)
         return OnStrong(Money(0, 0, 0, 0), "known: strong answered every request", nothing)
     parts = [
-        _of_one(answers, _pairs_for(str(name), history), rates, confidence)
+        _of_one(str(name), answers, _pairs_for(str(name), history), rates, confidence, draws)
         for name, answers in small.groupby(small_names(small["model"]), sort=True)
     ]
     money = Money(*(sum(ends) for ends in zip(*(part.money for part in parts), strict=True)))
@@ -202,10 +214,12 @@ def _pairs_for(name: str, history: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(every, ignore_index=True) if every else pd.DataFrame(columns=list(PAIR_COLUMNS))
 
 
-def _of_one(small: pd.DataFrame, history: pd.DataFrame, rates: Rates, confidence: float) -> OnStrong:
+def _of_one(
+    name: str, small: pd.DataFrame, history: pd.DataFrame, rates: Rates, confidence: float, draws: Draws
+) -> OnStrong:
     pairs = history.dropna(subset=["strong_cost_usd_micros"])
     with_tokens = pairs.dropna(subset=list(TOKENS))
-    countable = small[["prompt_tokens", "completion_tokens"]].notna().all(axis=None)
+    countable = bool(small[["prompt_tokens", "completion_tokens"]].notna().all(axis=None))
     by_token = rates.strong is not None and countable and len(with_tokens) >= MIN_PAIRS
     pairs = with_tokens if by_token else pairs
     if len(pairs) < MIN_PAIRS:
@@ -214,58 +228,71 @@ def _of_one(small: pd.DataFrame, history: pd.DataFrame, rates: Rates, confidence
             f"both answered with known cost; there are {len(pairs)}, {MIN_PAIRS - len(pairs)} more are needed"
         )
     if by_token and rates.strong is not None:
-        method = f"estimated from tokens, by ratios over {len(pairs)} pairs"
-        money, each = _by_tokens(small, pairs, rates.strong.output, confidence)
-        return OnStrong(money, method, each)
-    method = f"estimated from the mean cost of strong over {len(pairs)} pairs"
-    mean = pd.Series(float(_floats(pairs, "strong_cost_usd_micros").mean()), index=small.index)
-    return OnStrong(_by_mean(len(small), pairs, confidence), method, mean)
+        ratios, method = _token_ratios(pairs, rates.strong.output), "from tokens, by ratios"
+        sizes = small[["prompt_tokens", "completion_tokens"]].to_numpy(dtype=np.float64)
+    else:
+        ratios, method = _mean_cost(pairs), "from the mean cost of strong"
+        sizes = np.ones((len(small), 1))
+    if (name, by_token) not in draws:
+        draws[name, by_token] = _drawn(ratios, pairs)
+    money = _money(ratios, sizes, draws[name, by_token], len(pairs), confidence)
+    each = pd.Series(sizes @ ratios.of(np.ones(len(pairs))), index=small.index)
+    return OnStrong(money, f"estimated {method} over {len(pairs)} pairs", each)
 
 
-def _by_tokens(
-    small: pd.DataFrame, pairs: pd.DataFrame, output: float, confidence: float
-) -> tuple[Money, pd.Series[Any]]:
+class _Ratios(NamedTuple):
+    """What an answer of small would cost on strong, for each unit of its size, as pairs tell.
+
+    Attributes:
+        of: From weights of the pairs, (draws, n) or (n,), to the ratios, (draws, k) or (k,).
+        spread: Standard deviation of single requests around the estimate.
+    """
+
+    of: Callable[[Floats], Floats]
+    spread: float
+
+
+def _token_ratios(pairs: pd.DataFrame, output: float) -> _Ratios:
+    """Micro-dollars for a prompt token and for a completion token of small."""
     cost = _floats(pairs, "strong_cost_usd_micros")
     prompt, short, long = (
         _floats(pairs, name)
         for name in ("small_prompt_tokens", "small_completion_tokens", "strong_completion_tokens")
     )
-    asked, answered = _floats(small, "prompt_tokens"), _floats(small, "completion_tokens")
-    sizes = asked.sum(), answered.sum()
 
-    def rates(weights: Floats) -> tuple[Floats, Floats]:
+    def of(weights: Floats) -> Floats:
         per_prompt = (weights @ (cost - output * long)) / np.maximum(weights @ prompt, 1.0)
-        return per_prompt, output * (weights @ long) / np.maximum(weights @ short, 1.0)
+        return np.stack([per_prompt, output * (weights @ long) / np.maximum(weights @ short, 1.0)], axis=-1)
 
-    def total(weights: Floats) -> Floats:
-        per_prompt, per_completion = rates(weights)
-        return np.asarray(per_prompt * sizes[0] + per_completion * sizes[1])
-
-    per_prompt, per_completion = rates(np.ones(len(pairs)))
-    spread = float((cost - per_prompt * prompt - per_completion * short).std(ddof=2))
-    each = pd.Series(per_prompt * asked + per_completion * answered, index=small.index)
-    return _resampled(total, pairs, spread * math.sqrt(len(small)), confidence), each
+    per_prompt, per_completion = of(np.ones(len(pairs)))
+    return _Ratios(of, float((cost - per_prompt * prompt - per_completion * short).std(ddof=2)))
 
 
-def _by_mean(count: int, pairs: pd.DataFrame, confidence: float) -> Money:
+def _mean_cost(pairs: pd.DataFrame) -> _Ratios:
+    """Micro-dollars for an answer."""
     cost = _floats(pairs, "strong_cost_usd_micros")
 
-    def total(weights: Floats) -> Floats:
-        return np.asarray(count * (weights @ cost) / weights.sum(axis=-1))
+    def of(weights: Floats) -> Floats:
+        return np.asarray((weights @ cost) / weights.sum(axis=-1))[..., np.newaxis]
 
-    return _resampled(total, pairs, float(cost.std(ddof=1)) * math.sqrt(count), confidence)
+    return _Ratios(of, float(cost.std(ddof=1)))
 
 
-def _resampled(
-    total: Callable[[Floats], Floats], pairs: pd.DataFrame, noise: float, confidence: float
-) -> Money:
-    n = len(pairs)
-    draws = [
-        total(weights) for weights in resampled_weights(n, groups=pairs["prompt_hash"].to_numpy(str), seed=1)
-    ]
-    value = float(total(np.ones(n)))
+def _drawn(ratios: _Ratios, pairs: pd.DataFrame) -> Floats:
+    """The ratios of each resample of the prompts, of shape (draws, k)."""
+    groups = pairs["prompt_hash"].to_numpy(str)
+    return np.concatenate(
+        [ratios.of(weights) for weights in resampled_weights(len(pairs), groups=groups, seed=1)]
+    )
+
+
+def _money(ratios: _Ratios, sizes: Floats, draws: Floats, n: int, confidence: float) -> Money:
+    """The estimate of answers of some sizes, (m, k), with its interval."""
+    total = sizes.sum(axis=0)
+    value = float(ratios.of(np.ones(n)) @ total)
     # A resample varies less than a sample of as few, and the spread of requests is itself estimated.
-    around = value + (np.concatenate(draws) - value) * math.sqrt(n / (n - 2))
+    around = value + (draws @ total - value) * math.sqrt(n / (n - 2))
+    noise = ratios.spread * math.sqrt(len(sizes))
     around += noise * np.random.default_rng(2).standard_t(n - 2, DRAWS)
     low, high = percentile_interval(around, confidence)
     return Money(round(value), max(0, round(low)), round(high), n)

@@ -56,7 +56,9 @@ def bill_of(scene: Scene, stretch: Stretch) -> BillOrWhy:
     if not (requests["reason"].notna() & (requests["reason"] != Reason.NAMED)).any():
         return BillOrWhy(_idle(stretch.outcomes, offline, machines, rent))
     try:
-        made = bill(stretch.outcomes, scene.history, scene.rates, CONFIDENCE, offline, machines, rent=rent)
+        made = bill(
+            stretch.outcomes, scene.history, scene.rates, CONFIDENCE, offline, machines, rent, scene.draws
+        )
     except NotEnoughEvidence as error:
         return BillOrWhy(None, str(error))
     return BillOrWhy(Billed.of(made))

@@ -7,7 +7,7 @@ from when on.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import pandas as pd
@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 
 from evals.outcomes import Outcomes, read_outcomes
 from evals.report.build import rates_of
-from evals.report.savings import Rates
+from evals.report.savings import Draws, Rates
 from stepdown.bound_in_force import with_bound
 from stepdown.ledger import Ledger, schema
 from stepdown.records import Deployed, Promotion, Reason
@@ -39,6 +39,7 @@ class Scene:
         outcomes: Of the requests since then.
         everything: All outcomes that were read; where they were read for these documents, the same.
         history: Pairs by small model, see `Outcomes.pairs_by_small`; of each the newest.
+        draws: Resamples of the history, shared by all bills.
         promotions: All, the oldest first.
     """
 
@@ -53,6 +54,7 @@ class Scene:
     history: Mapping[str, pd.DataFrame]
     rates: Rates
     promotions: Sequence[Promotion]
+    draws: Draws = field(default_factory=dict)
 
     @property
     def deployed(self) -> Deployed:
