@@ -87,6 +87,7 @@ def replay(recording: Path, path: str | None, home: Path, **options: Any) -> Non
             click.echo(f"\nThe whole took {time.monotonic() - started:.0f} s.")
             _say_how_to_connect(service, learning)
             if options["stay"] and sys.stdin.isatty() and sys.stdout.isatty():
+                _fill_dashboard(service)
                 _stay()
 
 
@@ -271,6 +272,15 @@ def _say_how_to_connect(service: Service, pairs: list[RecordedPair]) -> None:
         f"  curl -i {service.url}/v1/chat/completions -d {shlex.quote(body)}\n\n"
         f"The dashboard is at http://127.0.0.1:{service.settings.dashboard.port}"
     )
+
+
+def _fill_dashboard(service: Service) -> None:
+    """Keep now what the workers keep for the dashboard by and by."""
+    from evals.rollups.fill import roll_up
+    from evals.summary.keep import report_and_summaries
+
+    roll_up(service.ledger)
+    report_and_summaries(service.ledger, service.settings, DEFAULT_TASK)
 
 
 def _stay() -> None:
