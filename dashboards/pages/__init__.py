@@ -1,5 +1,13 @@
 """The pages: each module has `routes(site)`, and knows what its page shows and takes."""
 
-from dashboards.pages import entry, overview, promotions, request, requests
+from dashboards.pages import entry, frontier, overview, promotions, request, requests, slices
 
-ROUTES = (entry.routes, overview.routes, requests.routes, request.routes, promotions.routes)
+ROUTES = (
+    entry.routes,
+    overview.routes,
+    frontier.routes,
+    slices.routes,
+    requests.routes,
+    request.routes,
+    promotions.routes,
+)
