@@ -146,7 +146,7 @@ class Annotators:
             BadRequest: The name that the request gives is none.
         """
         if not self._name_of and self._clients is None:
-            return _name(ANONYMOUS if named is None else named)
+            return person_name(ANONYMOUS if named is None else named)
         name = self._owner(headers)
         if named is not None and named != name:
             raise Forbidden(
@@ -187,7 +187,12 @@ def _names_by_key(annotators: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _name(given: str) -> str:
+def person_name(given: str) -> str:
+    """The name that a person gives themselves, where nobody need sign in.
+
+    Raises:
+        BadRequest: It is none.
+    """
     if not _person_name.fullmatch(given):
         raise BadRequest(f"annotator = {given!r:.100} is no name; take {NAME_TAKES}", param="annotator")
     return given

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Row, and_, func, select
 
-from router.people.item import LABELS, Answers, answers_of, item_id, shown_order
+from router.people.item import LABELS, Answers, answers_of, item_id, request_in, shown_order
 from router.wire import parse_chat, read_answer
 from stepdown.errors import BadRequest
 from stepdown.labellers import Kind, labeller_name
@@ -85,18 +85,33 @@ def read_page(ledger: Ledger, task: str, annotator: str, limit: int, *, with_ref
     return Page(items[:limit], int(ledger.rows(count)[0][0]))
 
 
+def read_item(ledger: Ledger, item: str, annotator: str, *, with_reference: bool = False) -> Item | None:
+    """One item by its id, though this person has labelled it; None where it is not what it was when served.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    if not (item.isascii() and item.isprintable()):
+        return None
+    rows = ledger.rows(_requests(_r).where(_r.c.id == request_in(item)))
+    found = _items(ledger, rows, annotator, with_reference)
+    return next((one for one in found if one.id == item), None)
+
+
 def _unlabelled(task: str, annotator: str) -> Any:
     labelled = select(_l.c.subject).where(
         _l.c.subject.in_((_q.c.strong_call, _q.c.small_call)),
         _l.c.labeller == labeller_name(Kind.PERSON, annotator),
     )
+    queued = _requests(_q.join(_r, _r.c.id == _q.c.request))
+    return queued.where(_q.c.task == task, _r.c.task == task, ~labelled.correlate(_q).exists())
+
+
+def _requests(those: Any) -> Any:
+    """Requests with what an item needs of them, their reference from wherever there is one."""
     answer_file = and_(_a.c.task == _r.c.task, _a.c.prompt_hash == _r.c.prompt_hash)
     reference = func.coalesce(_r.c.reference, _a.c.reference).label("reference")
-    return (
-        select(_r.c.id, _r.c.task, _r.c.body, reference)
-        .select_from(_q.join(_r, _r.c.id == _q.c.request).outerjoin(_a, answer_file))
-        .where(_q.c.task == task, _r.c.task == task, ~labelled.correlate(_q).exists())
-    )
+    return select(_r.c.id, _r.c.task, _r.c.body, reference).select_from(those.outerjoin(_a, answer_file))
 
 
 def _items(ledger: Ledger, rows: Sequence[Row[Any]], annotator: str, with_reference: bool) -> list[Item]:
