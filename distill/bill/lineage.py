@@ -7,7 +7,7 @@ that no promotion names was stopped by its gate, or never tried.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
-from distill.bill.material import Material, Student
+from distill.bill.material import Student
 from distill.gate import SAMPLE
 from distill.verdict import Verdict, from_values
 from evals.metrics.intervals import Estimate
@@ -83,21 +83,28 @@ class Lineage:
     gate: Gate | None
 
 
-def lineages(ledger: Ledger, material: Material) -> list[Lineage]:
-    """Where the students of a task come from, in the order of the material.
+def lineages(
+    ledger: Ledger, task: str, students: Sequence[Student], history: Sequence[Promotion]
+) -> list[Lineage]:
+    """Where the students of a task come from, in their order.
+
+    Args:
+        ledger: Where datasets and gates are.
+        task: Name of the task.
+        students: All of its students.
+        history: Its promotions, oldest first.
 
     Raises:
         LedgerError: The ledger cannot be read.
     """
-    kinds, gates = _kinds(ledger, material.task), _gates(ledger, material.task)
-    students, history = material.students, material.history
-    return [_lineage(one, students, kinds, history, gates.get(one.artifact.id)) for one in students]
+    datasets, gates = _datasets(ledger, task), _gates(ledger, task)
+    return [_lineage(one, students, datasets, history, gates.get(one.artifact.id)) for one in students]
 
 
 def _lineage(
     student: Student,
     students: Sequence[Student],
-    kinds: Mapping[str, str],
+    datasets: Collection[str],
     history: Sequence[Promotion],
     gate: Gate | None,
 ) -> Lineage:
@@ -107,7 +114,7 @@ def _lineage(
     return Lineage(
         student=made.id,
         made_at=made.at,
-        dataset=_dataset(made.id, {name: one.parents for name, one in ids.items()}, kinds),
+        dataset=_dataset(made.id, {name: one.parents for name, one in ids.items()}, datasets),
         exported_from=next((parent for parent in made.parents if parent in ids), None),
         base=manifest.base if manifest else "",
         variant=manifest.variant if manifest else "",
@@ -120,13 +127,13 @@ def _lineage(
     )
 
 
-def _dataset(student: str, parents: Mapping[str, tuple[str, ...]], kinds: Mapping[str, str]) -> str | None:
+def _dataset(student: str, parents: Mapping[str, tuple[str, ...]], datasets: Collection[str]) -> str | None:
     """The dataset among its parents, or among those of the student it was exported from."""
     seen: set[str] = set()
     line = [student]
     while line:
         name = line.pop()
-        if kinds.get(name) == DATASET:
+        if name in datasets:
             return name
         line += [parent for parent in parents.get(name, ()) if parent not in seen]
         seen.add(name)
@@ -158,10 +165,10 @@ def _last_of(student: str, history: Sequence[Promotion]) -> Promotion | None:
     return ended
 
 
-def _kinds(ledger: Ledger, task: str) -> dict[str, str]:
+def _datasets(ledger: Ledger, task: str) -> frozenset[str]:
     table = schema.artifacts
-    query = select(table.c.id, table.c.kind).where(table.c.task == task)
-    return {row.id: row.kind for row in ledger.rows(query)}
+    query = select(table.c.id).where((table.c.kind == DATASET) & (table.c.task == task))
+    return frozenset(row.id for row in ledger.rows(query))
 
 
 def _gates(ledger: Ledger, task: str) -> dict[str, Gate]:

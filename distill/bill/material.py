@@ -79,7 +79,7 @@ def read_material(ledger: Ledger, settings: Settings, task: str) -> Material:
     in_canary = decisions[decisions["arm"].notna()]
     return Material(
         task=task,
-        students=_students(ledger, task),
+        students=students_of(ledger, task),
         outcomes=outcomes,
         pairs=outcomes.pairs_by_small,
         spent=Spent(_expenses(ledger, task), _cached(ledger, task), outcomes.calls),
@@ -90,7 +90,12 @@ def read_material(ledger: Ledger, settings: Settings, task: str) -> Material:
     )
 
 
-def _students(ledger: Ledger, task: str) -> list[Student]:
+def students_of(ledger: Ledger, task: str) -> list[Student]:
+    """All students that were ever made for a task, the oldest first.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
     table = schema.artifacts
     query = (
         select(table)

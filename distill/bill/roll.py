@@ -49,7 +49,7 @@ def roll(ledger: Ledger, settings: Settings, task: str, *, at: datetime | None =
         LedgerError: The ledger cannot be read.
     """
     material, present = read_material(ledger, settings, task), at or now()
-    lines = lineages(ledger, material)
+    lines = lineages(ledger, task, material.students, material.history)
     bills = bills_of(material, present)
     entries = tuple(Entry(line, bill) for line, bill in zip(lines, bills, strict=True))
     return Roll(task, present, entries, unclaimed(material))
