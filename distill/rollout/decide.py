@@ -262,12 +262,18 @@ def _earned(
         return seen.shadow_labelled >= rules.shadow_calls, shown
     shown = (
         f"e-value {shown_e(quality.log_growth)} of {math.exp(needed):.3g} against a loss of more than "
-        f"{rules.margin:.1%}; canary less control {quality.apart.value:+.1%} "
-        f"({quality.apart.low:+.1%} to {quality.apart.high:+.1%}, {quality.apart.n:,} units)"
+        f"{rules.margin:.1%}; {_apart(quality.apart)}"
     )
     if quality.lost.alarm:
         return False, f"the canary loses labels: {quality.lost}; {shown}"
     return quality.log_growth >= needed, shown
+
+
+def _apart(found: Estimate) -> str:
+    if not found.n:
+        return "nothing of the canary is labelled yet"
+    ends = f"{found.low:+.1%} to {found.high:+.1%}"
+    return f"canary less control {found.value:+.1%} ({ends}, {found.n:,} units)"
 
 
 def _quality(seen: Observed, rules: Rules, step: int) -> Quality:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from distill.rollout import begin, roll_back
-from distill.rollout.steps import by_hand, move_on, why_not_begin
+from distill.rollout.steps import by_hand, move_on, planned_by_hand, why_not_begin
+from stepdown.errors import StepdownError
 from stepdown.ledger import Ledger
 from stepdown.records import Deployed, Mode
 from stepdown.registry import Registry
@@ -122,3 +125,19 @@ def test_a_rollback_by_hand_restores_the_bound_of_what_it_goes_back_to(ledger: L
     promote(ledger, Deployed(Mode.ROUTE, a_router(ledger, student).id, student, max_quality_loss=0.01))
     assert roll_back(ledger, TASK, "no", {}, actor="ana")
     assert newest(ledger).deployed == before.deployed
+
+
+def test_a_step_by_hand_is_made_on_what_was_shown_and_on_nothing_else(ledger: Ledger) -> None:
+    student = a_student(ledger)
+    router = a_router(ledger, student).id
+    before = promote(ledger, Deployed(Mode.SHADOW, max_quality_loss=0.01))
+    history = Registry(ledger).history(TASK)
+    planned = planned_by_hand(ledger, TASK, history, student, router=None, share=0.25)
+    assert planned == before.deployed._replace(
+        candidate=student, candidate_router=router, candidate_share=0.25
+    )
+    step = partial(by_hand, ledger, TASK, student, router=None, share=0.25, actor="ana", reason="to see")
+    with pytest.raises(StepdownError, match="promoted by somebody else meanwhile"):
+        step(after=before.sequence - 1)
+    assert newest(ledger) == before
+    assert step(after=before.sequence).deployed == planned
