@@ -1,6 +1,17 @@
 """The pages: each module has `routes(site)`, and knows what its page shows and takes."""
 
-from dashboards.pages import entry, frontier, overview, promotions, request, requests, slices
+from dashboards.pages import (
+    entry,
+    frontier,
+    labels,
+    nights,
+    overview,
+    promotions,
+    request,
+    requests,
+    slices,
+    students,
+)
 
 ROUTES = (
     entry.routes,
@@ -9,5 +20,8 @@ ROUTES = (
     slices.routes,
     requests.routes,
     request.routes,
+    labels.routes,
+    students.routes,
+    nights.routes,
     promotions.routes,
 )
