@@ -1,18 +1,93 @@
-"""The overview: what was spent and saved, what it cost in quality, and what is missing."""
+"""The overview: what was spent and saved, what it cost in quality, and what is missing.
+
+Invariant: everything is read from counted hours, from documents that workers keep and from small tables;
+where a document is not there yet, the page says so and shows the rest.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 from starlette.responses import Response
 from starlette.routing import Route
 
+from dashboards.charts.theme import VARIABLES
+from dashboards.pages.overview_figures import figures, speed_figure
+from dashboards.pages.overview_words import bill_lines, headline, stats, steps_of
+from dashboards.queries.overview import first_hour, read_live, read_speeds, read_traffic
+from dashboards.queries.overview_alarms import read_alarms
+from dashboards.queries.period import DEFAULT, period_of
 from dashboards.site import Site, Visit, page
+from distill.night.status import NightStatus, status
+from evals.summary.documents import Days, Outlook, Totals
+from evals.summary.kept import newest
+from stepdown.ids import now
+from stepdown.records import Mode, Promotion
+from stepdown.registry import Registry
+
+PATH = "/"
+LIVE_PATH = "/overview/live"
 
 
 def routes(site: Site) -> list[Route]:
     """The routes of this page."""
-    return [page(site, "/", overview)]
+    return [page(site, PATH, overview), page(site, LIVE_PATH, live)]
 
 
 def overview(visit: Visit) -> Response:
     """Show it."""
-    return visit.render("overview.html")
+    ledger, task, at = visit.site.ledger, visit.task, now()
+    period = period_of(visit.query.get("range", DEFAULT), at, first_hour(ledger, task))
+    totals, days, outlook = (
+        newest(ledger, task, Totals),
+        newest(ledger, task, Days),
+        newest(ledger, task, Outlook),
+    )
+    current = Registry(ledger).current(task)
+    window = totals.document.windows.get(period.name) if totals else None
+    traffic = read_traffic(ledger, task, period)
+    return visit.render(
+        "overview.html",
+        period=period,
+        current=current,
+        mode=current.mode if current else Mode.STRONG,
+        live=read_live(ledger, task, at),
+        totals=totals,
+        window=window,
+        outlook=outlook.document if outlook else None,
+        headline=headline(outlook.document) if outlook else "",
+        stats=stats(visit, period, traffic, totals.document if totals else None, window),
+        alarms=read_alarms(ledger, visit.site.settings, task, outlook.document.alarms if outlook else (), at),
+        figures=figures(
+            visit, period, traffic, days.document if days else None, totals.document if totals else None
+        ),
+        traffic=traffic,
+        speed=speed_figure(visit, *read_speeds(ledger, task, period)),
+        bill=bill_lines(window.bill) if window and window.bill else [],
+        missing=steps_of(outlook.document) if outlook else [],
+        night=_night(visit),
+        watches=_watches(current),
+        variables=VARIABLES,
+        every_s=visit.site.settings.worker.report_every_s,
+    )
+
+
+def live(visit: Visit) -> Response:
+    """Show how busy the task is, and nothing else."""
+    return visit.render("overview_live.html", live=read_live(visit.site.ledger, visit.task, now()))
+
+
+def _night(visit: Visit) -> NightStatus | None:
+    """Tonight's job; None where the task distils no students."""
+    declared = visit.site.settings.tasks.get(visit.task)
+    if declared is None or declared.student is None:
+        return None
+    return status(visit.site.ledger, visit.site.settings, visit.task)
+
+
+def _watches(current: Promotion | None) -> list[dict[str, Any]]:
+    """What the candidate on trial was watched by when it was last moved, as its promotion has it."""
+    if current is None or current.candidate is None:
+        return []
+    found = current.evidence.get("watches", ())
+    return [watch for watch in found if {"name", "rate", "n", "limit"} <= set(watch)]
