@@ -1,0 +1,1 @@
+"""How fast the dashboard's pages are on a large ledger, and the pictures of them."""

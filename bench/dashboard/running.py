@@ -1,0 +1,82 @@
+"""The dashboard as a process of its own, and a writer that goes on writing meanwhile.
+
+Invariant: what was started is ended with the block, however that ends.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain, count
+from pathlib import Path
+
+import msgspec
+
+from bench.dashboard.pattern import Pattern
+from bench.dashboard.traffic import InForce, Phases, traffic
+from stepdown.ids import now
+from stepdown.ledger import Ledger
+from stepdown.settings import Settings
+
+PAUSE_S = 0.1
+TOGETHER = 5  # requests in one commit
+STOP_S = 20.0
+SAYS = "stepdown dashboard on "
+
+
+@contextmanager
+def dashboard(settings: Settings, log: Path) -> Iterator[str]:
+    """Run `stepdown dashboard`; gives its URL.
+
+    Raises:
+        RuntimeError: It did not come up.
+    """
+    file = Path(settings.home) / "settings-bench.json"
+    file.write_bytes(msgspec.json.encode(settings))
+    command = [sys.executable, "-m", "stepdown", "dashboard", "--settings", str(file)]
+    with log.open("wb") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+    try:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        if not said.startswith(SAYS):
+            raise RuntimeError(f"the dashboard did not start: {log.read_text()[-2000:]}")
+        yield said.removeprefix(SAYS).strip()
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@contextmanager
+def writing(ledger: Ledger, patterns: list[Pattern], phases: Phases, names: InForce) -> Iterator[list[int]]:
+    """Write requests as a proxy does, a few in each commit; gives how many were written, in a list of one."""
+    written, stop = [0], threading.Event()
+
+    def run() -> None:
+        for seed in count(random.randrange(1 << 30)):
+            if stop.is_set():
+                return
+            at = now()
+            instant = Phases(at, phases.shadow, phases.route, phases.student, at)
+            ledger.append(chain.from_iterable(traffic(patterns, instant, names, TOGETHER, seed=seed)))
+            written[0] += TOGETHER
+            time.sleep(PAUSE_S)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield written
+    finally:
+        stop.set()
+        thread.join()
