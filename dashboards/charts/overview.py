@@ -25,6 +25,7 @@ from dashboards.charts.theme import (
     STRONG,
     WIDTH,
 )
+from dashboards.charts.values import chart_of
 from dashboards.queries.period import DAY, Period
 
 GAP = 0.08  # of a bucket, left free on either side of its bar
@@ -108,7 +109,7 @@ def saved(period: Period, points: Sequence[Point]) -> AnyChart:
     """What was saved since the beginning of the period, in dollars."""
     top = max((abs(end) for point in points for end in (point.low, point.high)), default=0.0)
     axis = _dollars(top)
-    zero = alt.Chart(alt.InlineData(values=[{"y": 0}])).mark_rule(color=FAINT, strokeDash=[], strokeWidth=1)
+    zero = chart_of([{"y": 0}]).mark_rule(color=FAINT, strokeDash=[], strokeWidth=1)
     return alt.layer(zero.encode(y=alt.Y("y:Q", axis=axis)), *_band(period, points, SAVED, axis))
 
 
@@ -122,7 +123,7 @@ def quality(period: Period, points: Sequence[Point], bound: float) -> AnyChart:
     axis = alt.Axis(title=None, format="+.0%" if reach > 0.04 else "+.1%", tickCount=5)
     y = alt.Y("low:Q", axis=axis, scale=alt.Scale(domain=[-reach, reach], nice=False))
     values = [_at(period, point.start) | point._asdict() | {"start": _ms(point.start)} for point in points]
-    base = alt.Chart(alt.InlineData(values=values), width=WIDTH, height=HEIGHT).encode(x=_middle(period))
+    base = chart_of(values).properties(width=WIDTH, height=HEIGHT).encode(x=_middle(period))
     bars = base.mark_rule(color=SAVED, strokeDash=[], strokeWidth=3, opacity=0.4, clip=True)
     dots = base.mark_point(color=SAVED, opacity=1, size=40, clip=True).encode(y="value:Q")
     return alt.layer(bars.encode(y=y, y2="high:Q"), dots, *_levels(bound))
@@ -136,7 +137,7 @@ def _levels(bound: float) -> list[alt.Chart]:
     ]
     made = []
     for level, colour, dash in zip(levels, (FAINT, BOUND), ([], [6, 4]), strict=True):
-        base = alt.Chart(alt.InlineData(values=[level])).encode(y="level:Q")
+        base = chart_of([level]).encode(y="level:Q")
         made.append(base.mark_rule(color=colour, strokeDash=dash, strokeWidth=1.5))
         above = colour == FAINT
         made.append(
@@ -165,8 +166,10 @@ def speeds(lines: Sequence[Line]) -> AnyChart:
     x = alt.X(
         "p50_ms:Q", title="milliseconds", scale=alt.Scale(zero=True), axis=alt.Axis(grid=True, tickCount=6)
     )
-    base = alt.Chart(alt.InlineData(values=values), width=WIDTH, height=56 * max(1, len(lines))).encode(
-        y=alt.Y("name:N", sort=None, title=None, axis=None)
+    base = (
+        chart_of(values)
+        .properties(width=WIDTH, height=56 * max(1, len(lines)))
+        .encode(y=alt.Y("name:N", sort=None, title=None, axis=None))
     )
     reach = base.mark_rule(strokeDash=[], strokeWidth=7, opacity=0.35).encode(
         x=x, x2="p95_ms:Q", color=colour
@@ -192,7 +195,8 @@ def _stack(
     values = list(_piled(period, parts, shown, as_shares=as_shares))
     names, colours = [one.name for one in shown], [one.colour for one in shown]
     made: alt.Chart = (
-        alt.Chart(alt.InlineData(values=values), width=WIDTH, height=height)
+        chart_of(values)
+        .properties(width=WIDTH, height=height)
         .mark_rect()
         .encode(
             x=_edge(period, "left"),
@@ -229,7 +233,7 @@ def _band(
     period: Period, points: Sequence[Point], colour: str, axis: alt.Axis, *, dashed: bool = False
 ) -> list[alt.Chart]:
     values = [_at(period, point.start) | point._asdict() | {"start": _ms(point.start)} for point in points]
-    base = alt.Chart(alt.InlineData(values=values), width=WIDTH, height=HEIGHT).encode(x=_middle(period))
+    base = chart_of(values).properties(width=WIDTH, height=HEIGHT).encode(x=_middle(period))
     band = base.mark_area(color=colour, opacity=0.2).encode(y=alt.Y("low:Q", axis=axis), y2="high:Q")
     line = base.mark_line(
         color=colour, strokeDash=[5, 3] if dashed else [], point=len(points) == 1 and {"color": colour}

@@ -24,6 +24,7 @@ WORDS = {
     "30d": "the last 30 days",
     ALL: "all time",
 }
+LONGEST = timedelta(days=366)  # that is read at once, of whatever there is
 DEFAULT = "30d"
 
 
@@ -46,7 +47,8 @@ class Period:
     @property
     def words(self) -> str:
         """The period in words."""
-        return WORDS[self.name]
+        is_year = self.name == ALL and self.until - self.since > LONGEST - self.width
+        return "the last year" if is_year else WORDS[self.name]
 
     @property
     def step(self) -> str:
@@ -101,8 +103,9 @@ def period_of(name: str, at: datetime, first: datetime | None) -> Period:
     if name not in WORDS:
         raise BadRequest(f"range = {name!r:.40} is none; there are {', '.join(WORDS)}", param="range")
     start = min(first or at - LENGTHS[DEFAULT], at - HOUR)
-    is_cut = name != ALL and start < at - LENGTHS[name]
-    start = at - LENGTHS[name] if is_cut else start
+    longest = LENGTHS.get(name, LONGEST)
+    is_cut = start < at - longest
+    start = at - longest if is_cut else start
     few = at - start <= MOST_BUCKETS * HOUR
     width = HOUR if few else DAY * max(1, math.ceil((at - start) / DAY / MOST_BUCKETS))
     # Where an older bucket is cut, it is left out: part of one would look like a quiet time.

@@ -23,13 +23,20 @@ def test_a_period_has_as_many_buckets_as_its_name_says(name: str, buckets: int, 
 
 
 @pytest.mark.parametrize(
-    "age", [timedelta(hours=1), timedelta(days=3), timedelta(days=61), timedelta(days=2000)]
+    "age", [timedelta(hours=1), timedelta(days=3), timedelta(days=61), timedelta(days=350)]
 )
 def test_all_time_begins_with_the_first_request_in_few_buckets(age: timedelta) -> None:
     period = period_of("all", AT, AT - age)
     assert period.since <= AT - age
     assert AT - age - period.since < period.width
     assert len(list(period.buckets())) <= MOST_BUCKETS + 1
+
+
+def test_all_time_is_a_year_at_most_and_says_so() -> None:
+    period = period_of("all", AT, AT - timedelta(days=2000))
+    assert timedelta(days=350) < AT - period.since <= timedelta(days=366)
+    assert period.words == "the last year"
+    assert period_of("all", AT, AT - timedelta(days=100)).words == "all time"
 
 
 def test_a_young_task_is_shown_by_the_hour_from_its_first_request() -> None:
