@@ -14,6 +14,7 @@ from typing import Any
 
 from distill.rollout.decide import Action, Assessment, Observed, Rules, assess, assess_service
 from distill.rollout.evidence import observe_service, observe_trial
+from distill.rollout.keep import keep_progress
 from distill.rollout.steps import move_on, roll_back, take_out
 from distill.rollout.trial import Service, Trial, service_of, trial_of
 from evals.promotion import AUTO
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 def look(ledger: Ledger, settings: Settings, task: str, *, at: datetime | None = None) -> str | None:
     """Look at the candidate on trial and the student in service, and make the step that is called for.
 
+    What was found is kept, for those who only show it.
+
     Args:
         ledger: Where everything is.
         settings: All settings.
@@ -44,6 +47,7 @@ def look(ledger: Ledger, settings: Settings, task: str, *, at: datetime | None =
         LedgerError: The ledger refused.
     """
     for rollout in rollouts(ledger, settings, task, at=at):
+        keep_progress(ledger, task, rollout)
         done = _step(ledger, task, rollout)
         if done is not None:
             log.info("task %s: %s", task, done)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distill.rollout.keep import SERVICE, TRIAL, keep_progress, kept_progress, progress_in
-from distill.rollout.look import rollouts
+from distill.rollout.look import look, rollouts
 from stepdown.ledger import Ledger
 from stepdown.summaries import Summaries
 from tests.distill.rollout.looks import SETTINGS, looked, newest
@@ -26,6 +26,14 @@ def test_a_canary_is_kept_with_its_arms_and_watches(ledger: Ledger) -> None:
     assert kept.e_needed > 1
     assert kept_progress(ledger, TASK, TRIAL, "another") is None
     assert kept_progress(ledger, TASK, SERVICE, student) is None
+
+
+def test_each_look_keeps_what_it_found(ledger: Ledger) -> None:
+    student = begun(ledger)
+    assert look(ledger, SETTINGS, TASK) is None
+    kept = kept_progress(ledger, TASK, TRIAL, student)
+    assert kept is not None
+    assert (kept.stage, kept.reason) == ("shadow", "0 labelled shadow calls of 40")
 
 
 def test_what_cannot_be_read_is_none(ledger: Ledger) -> None:
