@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 
 import altair as alt
 from markupsafe import Markup
@@ -14,6 +15,7 @@ from distill.night.account import NightAccount, State
 from distill.night.machine import Outcome
 
 LINE_PX = 20
+KEPT = 64  # charts: to write one down takes longer than to read what is in it
 LEAST_SHARE = 0.004  # of the night that a bar is drawn with, so that it can be seen
 COLOURS = {
     str(Outcome.DONE): SAVED,
@@ -41,21 +43,24 @@ def timeline(night: NightAccount, until: datetime) -> Markup | None:
         if took is None:
             took = max(0.0, (until - stage.began_at).total_seconds()) if stage.state == State.BEGUN else 0.0
         spans.append((stage.stage, str(stage.state), start, took))
-    if not spans:
-        return None
+    return _drawn(night.id, tuple(spans)) if spans else None
+
+
+@lru_cache(maxsize=KEPT)
+def _drawn(name: str, spans: tuple[tuple[str, str, float, float], ...]) -> Markup:
     whole = max(1.0, *(start + took for _, _, start, took in spans))
     unit_s, unit = next((unit_s, unit) for least, unit_s, unit in UNITS if whole >= least)
     rows = [
         {
-            "stage": name,
+            "stage": stage,
             "state": state,
             "start": start / unit_s,
             "end": (start + max(took, LEAST_SHARE * whole)) / unit_s,
         }
-        for name, state, start, took in spans
+        for stage, state, start, took in spans
     ]
-    table = [(name, state, in_words(start), in_words(took)) for name, state, start, took in spans]
-    label = f"The stages of night {night.id} on a line of time of {in_words(whole)}"
+    table = [(stage, state, in_words(start), in_words(took)) for stage, state, start, took in spans]
+    label = f"The stages of night {name} on a line of time of {in_words(whole)}"
     return draw(_bars(rows, unit), label, ("stage", "outcome", "began after", "took"), table)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import altair as alt
 from markupsafe import Markup
@@ -12,6 +13,7 @@ from dashboards.charts.theme import BOUND, HEIGHT, OTHER, QUIET, SMALL, STRONG, 
 from distill.verdict import Criterion, Outcome, Verdict
 
 Curves = Mapping[str, Sequence[tuple[int, float]]]
+KEPT = 64  # charts: to write one down takes longer than to read what is in it
 COLOURS = {"train": QUIET, "validation": SMALL}
 OUTCOME_COLOURS = {
     Outcome.PASSED: SMALL,
@@ -26,12 +28,14 @@ NAMES_PX = 150
 
 def training_curves(curves: Curves) -> Markup | None:
     """Loss by step, of training and of validation; None where there are no points."""
-    rows = [
-        {"step": step, "loss": loss, "kind": kind} for kind, points in curves.items() for step, loss in points
-    ]
-    if not rows:
-        return None
-    kinds = [kind for kind in COLOURS if kind in curves]
+    points = tuple((kind, step, loss) for kind, line in curves.items() for step, loss in line)
+    return _curves(points) if points else None
+
+
+@lru_cache(maxsize=KEPT)
+def _curves(points: tuple[tuple[str, int, float], ...]) -> Markup:
+    rows = [{"step": step, "loss": loss, "kind": kind} for kind, step, loss in points]
+    kinds = [kind for kind in COLOURS if kind in {kind for kind, _, _ in points}]
     colour = alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=[COLOURS[kind] for kind in kinds]))
     base = alt.Chart(alt.Data(values=rows)).encode(
         x=alt.X("step:Q", title="step"),
@@ -41,16 +45,19 @@ def training_curves(curves: Curves) -> Markup | None:
     validation = base.transform_filter("datum.kind == 'validation'")
     lines = base.mark_line(strokeWidth=2)
     chart = alt.layer(lines, validation.mark_point(size=50)).properties(width=WIDTH, height=HEIGHT)
-    label = f"Loss over {max(row['step'] for row in rows):,} steps of training"
-    table = [(kind, f"{step:,}", f"{loss:.4f}") for kind, points in curves.items() for step, loss in points]
+    label = f"Loss over {max(step for _, step, _ in points):,} steps of training"
+    table = [(kind, f"{step:,}", f"{loss:.4f}") for kind, step, loss in points]
     return draw(chart, label, ("curve", "step", "loss"), table)
 
 
 def gate_differences(verdict: Verdict) -> Markup | None:
     """Quality of the candidate less that of the model in service, with intervals and the margin."""
-    shown = [one for one in verdict.criteria if is_difference(one) and one.estimate is not None]
-    if not shown:
-        return None
+    shown = tuple(one for one in verdict.criteria if is_difference(one) and one.estimate is not None)
+    return _differences(shown) if shown else None
+
+
+@lru_cache(maxsize=KEPT)
+def _differences(shown: tuple[Criterion, ...]) -> Markup:
     rows = [
         {
             "name": _short(one.name),
@@ -71,7 +78,7 @@ def gate_differences(verdict: Verdict) -> Markup | None:
         ),
     )
     base = alt.Chart(alt.Data(values=rows)).encode(y=y, color=colour)
-    x = alt.X("low:Q", title="quality, candidate less incumbent (percentage points)")
+    x = alt.X("low:Q", title="candidate less incumbent, points")
     ends = base.mark_rule(strokeDash=[1, 0], strokeWidth=2).encode(x=x, x2="high:Q")
     points = base.mark_point(size=70).encode(x="value:Q")
     limit = alt.Chart(alt.Data(values=[{"limit": 100 * shown[0].limit}])).mark_rule().encode(x="limit:Q")

@@ -16,8 +16,9 @@ from starlette.routing import Route
 
 from dashboards.charts.students import gate_differences, is_difference, training_curves
 from dashboards.pages.promotions import changes
-from dashboards.queries.students import OneStudent, read_school, read_student
+from dashboards.queries.students import OneStudent, read_school, read_student, watched
 from dashboards.site import Form, NotThere, Site, Visit, action, done, page
+from distill.bill.keep import kept_roll
 from distill.bill.lineage import Place
 from distill.bill.tree import Outlook, Payback
 from distill.rollout.steps import by_hand, planned_by_hand
@@ -89,16 +90,17 @@ def students(visit: Visit) -> Response:
 def student(visit: Visit) -> Response:
     """Show one student in full."""
     found = _found(visit)
-    declared = visit.site.settings.tasks.get(visit.task)
-    school = read_school(visit.site.ledger, visit.task, declared.small if declared else None)
-    verdict = found.verdict
+    ledger, verdict = visit.site.ledger, found.verdict
+    roll = kept_roll(ledger, visit.task)
+    bills = {one.bill.student: one.bill for one in roll.students} if roll else {}
+    looks = watched(ledger, visit.task, Registry(ledger).history(visit.task))
     return visit.render(
         "student.html",
         one=found,
         tones=TONES,
-        bill=school.bills.get(found.line.student),
-        roll=school.roll,
-        watched=[one for one in school.watched if one.student == found.line.student],
+        bill=bills.get(found.line.student),
+        roll=roll,
+        watched=[one for one in looks if one.student == found.line.student],
         bar=e_share,
         ladder=ladder,
         steps=_steps(visit),
