@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from dashboards.access import COOKIE, Doors, Person
 from dashboards.asked import path_of, query_of, read_fields, theme_of
+from dashboards.events import EventStream
 from dashboards.refusals import LABELS_PATH, ONLY_LABELS, refusal
 from dashboards.render import Renderer
 from dashboards.session import Session
@@ -156,7 +157,7 @@ class Form:
 
 Page = Callable[[Visit], Response]
 Action = Callable[[Visit, Form], Response]
-Receives = Callable[[Visit, Request], Any]
+Streams = Callable[[Visit, Form], AsyncGenerator[bytes, None]]
 
 
 def page(site: Site, path: str, function: Page) -> Route:
@@ -167,6 +168,14 @@ def page(site: Site, path: str, function: Page) -> Route:
 def action(site: Site, path: str, function: Action) -> Route:
     """A route that changes something, by a form."""
     return Route(path, partial(_serve, site, None, function), methods=["POST"])
+
+
+def stream(site: Site, path: str, function: Streams) -> Route:
+    """A route that answers a form bit by bit, by server-sent events, in the event loop and not in a thread.
+
+    What goes wrong once it has begun, the function has to say in its own events.
+    """
+    return Route(path, partial(_serve_stream, site, function), methods=["POST"])
 
 
 def done(visit: Visit, path: str, said: str) -> Response:
@@ -200,6 +209,14 @@ async def _serve(site: Site, show: Page | None, act: Action | None, request: Req
         response = refusal(site, request, error)
     response.headers["server-timing"] = f"page;dur={1000 * (time.perf_counter() - started):.1f}"
     return response
+
+
+async def _serve_stream(site: Site, function: Streams, request: Request) -> Response:
+    try:
+        visit = await enter(site, request)
+        return EventStream(function(visit, await read_form(visit, request)))
+    except Exception as error:
+        return refusal(site, request, error)
 
 
 def _keep_cookies(visit: Visit, request: Request, response: Response) -> None:

@@ -218,10 +218,12 @@ class Feedback:
 class CachedAnswer:
     """A whole answer of a model to what no client asked: an evaluation's, or a trial's.
 
+    Of the playground one that was stopped is kept too, for it was paid for; none of those is used again.
+
     Attributes:
         key: Hash of the model's identity, the request's body and the number of the sample.
         task: On whose bill it is.
-        purpose: `eval`, `trial`, `judge` or `practice`.
+        purpose: `eval`, `trial`, `judge`, `practice` or `playground`.
         body: Digest of the answer's body.
     """
 

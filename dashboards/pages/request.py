@@ -145,11 +145,11 @@ def _picture(whole: Whole) -> Markup | None:
     decision = whole.decision
     if decision is None or decision.gain is None or decision.threshold is None:
         return None
-    return _drawn(round(decision.gain, 2), round(decision.threshold, 3))
+    return drawn_gain(round(decision.gain, 2), round(decision.threshold, 3))
 
 
 @lru_cache(maxsize=512)
-def _drawn(gain: float, threshold: float) -> Markup:
+def drawn_gain(gain: float, threshold: float) -> Markup:
     """The picture of a gain, the same for all that are nearly as large: it takes longer than the page."""
     label = f"Expected gain of asking strong {100 * gain:+.0f} points, threshold {100 * threshold:+.1f}"
     rows = [("gain", f"{100 * gain:+.0f}"), ("threshold", f"{100 * threshold:+.1f}")]

@@ -1,4 +1,4 @@
-"""What evaluations and trials cost: answers that no client asked for, kept in `cached_answers`.
+"""What evaluations, trials and the playground cost: answers that no client asked for, in `cached_answers`.
 
 Invariant: an answer that is used again from the cache is on the bill once, when it was asked for.
 """
@@ -12,11 +12,15 @@ from sqlalchemy import func, select
 
 from stepdown.ledger import Ledger, schema
 
-EVALUATION, TRIAL, JUDGING = "eval", "trial", "judge"
+EVALUATION, TRIAL, JUDGING, PLAYGROUND = "eval", "trial", "judge", "playground"
 
 
 class Offline(NamedTuple):
-    """Micro-dollars by purpose, and answers whose cost is not known."""
+    """Micro-dollars by purpose, and answers whose cost is not known.
+
+    Attributes:
+        evaluations: Of suites, and of whatever else was asked to see how models do: the playground, practice.
+    """
 
     evaluations: int = 0
     trials: int = 0

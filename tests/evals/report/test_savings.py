@@ -219,17 +219,18 @@ def test_evaluations_and_trials_are_on_the_bill_of_their_task_and_period(ledger:
     writer = Writer(ledger)
     pairs(writer)
     asked = [("eval", 5, 0), ("eval", 7, 2), ("trial", 11, 2), ("judge", 13, 2), ("eval", None, 2)]
+    asked.append(("playground", 17, 2))
     for number, (purpose, cost, hours) in enumerate(asked):
         ledger.append([cached(str(number), purpose, cost, hours)])
     ledger.append([cached("other", "eval", 1000, 2, task="other")])
     everything = offline_costs(ledger, "default")
-    assert everything == Offline(evaluations=12, trials=11, judging=13, unpriced=1)
+    assert everything == Offline(evaluations=29, trials=11, judging=13, unpriced=1)
     later = offline_costs(ledger, "default", START + timedelta(hours=1))
-    assert (later.evaluations, later.trials) == (7, 11)
+    assert (later.evaluations, later.trials) == (24, 11)
     outcomes = read_outcomes(ledger, "default")
     found = bill(outcomes, outcomes.pairs_by_small, Rates(STRONG), 0.95, everything)
-    assert (found.evaluations, found.trials, found.judge, found.unpriced) == (12, 11, 13, 1)
-    assert found.net.value == found.gross.value - found.shadow - 12 - 11 - 13
+    assert (found.evaluations, found.trials, found.judge, found.unpriced) == (29, 11, 13, 1)
+    assert found.net.value == found.gross.value - found.shadow - 29 - 11 - 13
     assert_adds_up(found)
 
 
