@@ -244,7 +244,7 @@ def _pictures(lines: tuple[SliceLine, ...]) -> dict[str, Markup] | None:
             line.small,
             line.share,
             line.cost_share,
-            verdict_of(line).tone,
+            TONES[BY_VERDICT[May(line.may)]],
         )
         for line in lines
     ]

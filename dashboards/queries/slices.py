@@ -22,10 +22,10 @@ from router.wire import read_prompt
 from stepdown.errors import BadRequest
 from stepdown.ledger import Ledger, schema
 
-LOOKED_AT = 400
+LOOKED_AT = 200
 MOST_LISTED = 25
 LONGEST_BODY = 200_000  # bytes; a longer one is shown on the page of its request alone
-MOST_BYTES = 3_000_000
+MOST_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

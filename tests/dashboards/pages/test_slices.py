@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import delete
 
 from dashboards.queries import slices as queries
-from evals.slices.build import slice_task
+from evals.slices.build import slice_of, slice_task
 from evals.slices.report import slice_report
 from evals.summary.documents import Measured, SliceLine, SlicesDocument
 from evals.summary.kept import keep
@@ -221,6 +221,9 @@ def test_one_slice_lists_its_newest_requests_and_no_others(dashboard: Dashboard)
     newest = queries.newest_of(dashboard.ledger, "default", found.id)
     assert newest is not None
     assert (newest.looked_at, len(newest.requests)) == (60, min(queries.MOST_LISTED, found.requests))
+    names = slice_of(dashboard.ledger, "default")
+    assert {names[one.id] for one in newest.requests} == {found.name}
+    assert len(set(names.values())) > 1
     assert [one.at for one in newest.requests] == sorted((one.at for one in newest.requests), reverse=True)
     html = dashboard.html(f"/slices/{found.id}")
     for one in newest.requests:
@@ -232,3 +235,9 @@ def test_a_slice_that_is_kept_no_longer_says_so(dashboard: Dashboard) -> None:
     assert "This slice is no longer kept" in dashboard.html("/slices/s1")
     answer = dashboard.get("/slices/s99")
     assert (answer.status_code, "has no slice" in answer.text) == (404, True)
+
+
+def test_a_slice_of_which_too_little_is_known_has_a_bar_too(dashboard: Dashboard) -> None:
+    write(dashboard.ledger, line(1, "alpha", may="no_unless"), line(2, "beta", may="need"))
+    picture = dashboard.html("/slices").split("Where the money goes")[1]
+    assert picture.count('fill="var(--quiet)"') == 2
