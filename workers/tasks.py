@@ -127,10 +127,13 @@ def _register_fits(app: Celery, settings: Settings, ledger: LedgerPerProcess) ->
 
     @app.task(name=REPORT, shared=False)
     def report(task: str) -> None:
+        from distill.bill.keep import keep_roll
         from evals.summary.keep import report_and_summaries
 
-        if _declared(settings, task) is not None:
+        if (declared := _declared(settings, task)) is not None:
             report_and_summaries(ledger(), settings, task)
+            if declared.student is not None:
+                keep_roll(ledger(), settings, task)
 
 
 def _register_evaluation(
