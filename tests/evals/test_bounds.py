@@ -23,7 +23,6 @@ from stepdown.summaries import Summaries
 from tests.evals.frontier import scene
 from tests.evals.ledgers import Writer
 
-ON_BOTH_DATABASES = True
 PAIRS = 1200
 TASK = scene.TASK
 DECLARED = scene.settings()

@@ -16,7 +16,6 @@ from stepdown.registry import Registry
 from tests.evals.frontier import scene
 from tests.evals.ledgers import START, Writer
 
-ON_BOTH_DATABASES = True
 PAIRS = 1200
 
 
