@@ -120,22 +120,26 @@ class Filters:
         """Whether labels must be looked at, for what they say or what they cost."""
         return self.cost_usd_micros is not None or self.held is not None
 
-    def cheap(self) -> list[ColumnElement[bool]]:
-        """The conditions on `requests` and `decisions`, but for time and id."""
-        r, d = schema.requests.c, schema.decisions.c
-        plain = (
+    def cheap(self, decided: Mapping[str, ColumnElement[Any]]) -> list[ColumnElement[bool]]:
+        """The conditions on `requests` and `decisions`, but for time and id.
+
+        Args:
+            decided: The columns of `decisions`, as the query has them.
+        """
+        r = schema.requests.c
+        plain: tuple[tuple[ColumnElement[Any], str | None], ...] = (
             (r.model_asked, self.model),
             (r.slice, self.slice),
             (r.conversation, self.conversation),
-            (d.chosen, self.tier),
-            (d.reason, self.reason),
-            (d.mode, self.mode),
+            (decided["chosen"], self.tier),
+            (decided["reason"], self.reason),
+            (decided["mode"], self.mode),
         )
         found: list[ColumnElement[bool]] = [column == value for column, value in plain if value]
         if self.student:
-            found.append(d.student.startswith(self.student, autoescape=True))
+            found.append(decided["student"].startswith(self.student, autoescape=True))
         if self.explored is not None:
-            found.append(d.explored.is_(self.explored))
+            found.append(decided["explored"].is_(self.explored))
         if self.outcome is not None:
             low, high = STATUSES[self.outcome]
             found.append((r.status >= low) & (r.status < high))

@@ -20,10 +20,11 @@ import zstandard
 from sqlalchemy import Row, select
 
 from dashboards.queries.filters import Filters, Held
+from dashboards.queries.reads import Reads
 from dashboards.texts import answer_in, answer_text, first_line, prompt_text
 from evals.verdicts import LabelRow, newest_labels, trusted_verdict, vote_of
 from stepdown.errors import LedgerError
-from stepdown.ledger import Ledger, schema
+from stepdown.ledger import schema
 from stepdown.ledger.bodies import decompress
 from stepdown.records import Role
 
@@ -93,12 +94,12 @@ class Material:
     """What is known of requests beside their rows, read as far as a filter needs it.
 
     Args:
-        ledger: Where it is.
+        reads: Where it is.
         filters: What is asked for.
     """
 
-    def __init__(self, ledger: Ledger, filters: Filters) -> None:
-        self._ledger = ledger
+    def __init__(self, reads: Reads, filters: Filters) -> None:
+        self._reads = reads
         self._filters = filters
         self._needle = filters.text.casefold()
         escaped = (json.dumps(self._needle, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False))
@@ -131,7 +132,7 @@ class Material:
         ]
         query = select(*columns, table.c.cost_usd_micros).where(table.c.request.in_(ids))
         calls: dict[str, list[AnyRow]] = defaultdict(list)
-        for row in self._ledger.rows(query.order_by(table.c.at, table.c.id)):
+        for row in self._reads.rows(query.order_by(table.c.at, table.c.id)):
             calls[row.request].append(row)
         subjects = [call.id for of_request in calls.values() for call in of_request] if labelled else []
         labels = self._labels(subjects)
@@ -141,7 +142,7 @@ class Material:
         table = schema.labels
         columns = [table.c[name] for name in LabelRow._fields]
         found: dict[str, list[LabelRow]] = defaultdict(list)
-        for row in self._ledger.rows(select(*columns).where(table.c.subject.in_(calls))) if calls else ():
+        for row in self._reads.rows(select(*columns).where(table.c.subject.in_(calls))) if calls else ():
             found[row.subject].append(LabelRow(**row._mapping))
         return found
 
@@ -178,16 +179,16 @@ class Material:
         """The size in bytes of those bodies that are there."""
         table, wanted = schema.bodies.c, sorted(set(names))
         query = select(table.digest, table.size).where(table.digest.in_(wanted))
-        return {row.digest: row.size for row in self._ledger.rows(query)} if wanted else {}
+        return {row.digest: row.size for row in self._reads.rows(query)} if wanted else {}
 
     def frames(self, names: Iterable[str]) -> dict[str, bytes]:
         """Bodies as they are kept, compressed."""
         table, wanted = schema.bodies.c, sorted(set(names))
         query = select(table.digest, table.content).where(table.digest.in_(wanted))
-        return {row.digest: bytes(row.content) for row in self._ledger.rows(query)} if wanted else {}
+        return {row.digest: bytes(row.content) for row in self._reads.rows(query)} if wanted else {}
 
 
-def lines_of(ledger: Ledger, rows: Sequence[AnyRow], material: Material) -> list[Line]:
+def lines_of(rows: Sequence[AnyRow], material: Material) -> list[Line]:
     """Rows as lines of a list, in their order.
 
     Raises:

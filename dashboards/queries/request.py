@@ -14,6 +14,7 @@ from sqlalchemy import Row, Table, select
 
 from dashboards.queries.filters import Held
 from dashboards.queries.lines import answer_given, held_of
+from dashboards.queries.reads import Reads, reading
 from evals.verdicts import LabelRow
 from stepdown.errors import LedgerError
 from stepdown.ledger import Ledger, schema
@@ -91,29 +92,33 @@ def whole_request(ledger: Ledger, name: str) -> Whole | None:
     Raises:
         LedgerError: The ledger cannot be read.
     """
-    found = _rows(ledger, schema.requests, "id", name)
-    if not found:
-        return None
-    request = found[0]
-    decisions = _rows(ledger, schema.decisions, "request", name)
-    calls = _told(
-        ledger, sorted(_rows(ledger, schema.calls, "request", name), key=lambda row: (row.at, row.id))
-    )
-    answer = answer_given([told.call for told in calls])
+    with reading(ledger) as reads:
+        found = _rows(reads, schema.requests, "id", name)
+        if not found:
+            return None
+        history = Registry(ledger).history(found[0].task)
+        return _whole(reads, found[0], [one for one in history if one.at <= found[0].at])
+
+
+def _whole(reads: Reads, request: AnyRow, promotions: Sequence[Promotion]) -> Whole:
+    decisions = _rows(reads, schema.decisions, "request", request.id)
+    rows = sorted(_rows(reads, schema.calls, "request", request.id), key=lambda row: (row.at, row.id))
+    calls = _told(reads, rows)
+    answer = answer_given(rows)
     given = next((told for told in calls if answer is not None and told.call.id == answer.id), None)
-    reference = _reference(ledger, request)
+    reference = _reference(reads, request)
     return Whole(
         request=request,
         decision=decisions[0] if decisions else None,
         calls=calls,
         answer=given,
         other=_other(calls, given),
-        feedback=sorted(_rows(ledger, schema.feedback, "request", name), key=lambda row: row.at),
+        feedback=sorted(_rows(reads, schema.feedback, "request", request.id), key=lambda row: row.at),
         reference=reference.reference if reference is not None else None,
         check=request.check or (reference.check if reference is not None else None),
         uploaded=request.reference is None and reference is not None,
-        in_force=_in_force(ledger, request),
-        alike=_alike(ledger, request),
+        in_force=promotions[-1] if promotions else None,
+        alike=_alike(reads, request),
     )
 
 
@@ -139,14 +144,14 @@ def content_of(ledger: Ledger, name: str | None) -> Content:
         return Content(name, None, "its text is corrupt and cannot be read", size)
 
 
-def _rows(ledger: Ledger, table: Table, column: str, value: str) -> list[AnyRow]:
-    return list(ledger.rows(select(table).where(table.c[column] == value)))
+def _rows(reads: Reads, table: Table, column: str, value: str) -> list[AnyRow]:
+    return list(reads.rows(select(table).where(table.c[column] == value)))
 
 
-def _told(ledger: Ledger, calls: Sequence[AnyRow]) -> list[Told]:
+def _told(reads: Reads, calls: Sequence[AnyRow]) -> list[Told]:
     table = schema.labels
     query = select(table).where(table.c.subject.in_([call.id for call in calls]))
-    labels = ledger.rows(query.order_by(table.c.at.desc())) if calls else []
+    labels = reads.rows(query.order_by(table.c.at.desc())) if calls else []
     found = []
     for call in calls:
         own = [label for label in labels if label.subject == call.id]
@@ -162,22 +167,17 @@ def _other(calls: Sequence[Told], given: Told | None) -> Told | None:
     return next((told for told in shadows if told.call.tier != tier), next(iter(shadows), None))
 
 
-def _reference(ledger: Ledger, request: AnyRow) -> AnyRow | None:
+def _reference(reads: Reads, request: AnyRow) -> AnyRow | None:
     """Where the reference is: the request itself, else the uploaded answers."""
     if request.reference is not None:
         return request
     table = schema.answers
     wanted = (table.c.task == request.task) & (table.c.prompt_hash == request.prompt_hash)
-    found = ledger.rows(select(table).where(wanted))
+    found = reads.rows(select(table).where(wanted))
     return found[0] if found else None
 
 
-def _in_force(ledger: Ledger, request: AnyRow) -> Promotion | None:
-    earlier = [one for one in Registry(ledger).history(request.task) if one.at <= request.at]
-    return earlier[-1] if earlier else None
-
-
-def _alike(ledger: Ledger, request: AnyRow) -> int:
+def _alike(reads: Reads, request: AnyRow) -> int:
     table = schema.requests.c
     wanted = (table.task == request.task) & (table.prompt_hash == request.prompt_hash)
-    return len(ledger.rows(select(table.id).where(wanted).limit(MOST_ALIKE)))
+    return len(reads.rows(select(table.id).where(wanted).limit(MOST_ALIKE)))

@@ -8,14 +8,15 @@ by the index of task and time, and everything of a row by the keys of its own re
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, select, union
+from sqlalchemy import ColumnElement, Row, Select, select
 
 from dashboards.queries.filters import Filters, Place
 from dashboards.queries.lines import Line, Material, lines_of
+from dashboards.queries.reads import Reads, reading
 from dashboards.queries.spans import Span, spans
 from stepdown.ledger import Ledger, schema
 
@@ -24,7 +25,7 @@ BUDGET_S = 0.12
 FIRST_STEP, LONGEST_STEP = 250, 2_000  # rows of an index's stretch
 EXAMINED_TOGETHER = 200
 
-_r, _d = schema.requests.c, schema.decisions.c
+_r = schema.requests.c
 COLUMNS = (
     _r.id,
     _r.at,
@@ -34,12 +35,8 @@ COLUMNS = (
     _r.body,
     _r.status,
     _r.latency_ms,
-    _d.mode,
-    _d.chosen,
-    _d.reason,
-    _d.explored,
-    _d.student,
 )
+DECIDED = ("mode", "chosen", "reason", "explored", "student")
 
 Clock = Callable[[], float]
 
@@ -92,8 +89,6 @@ class Search:
         self._ledger, self._task, self._filters, self._newer = ledger, task, filters, newer
         self._clock, self._budget_s = clock, budget_s
         self._until = clock() + budget_s
-        self._material = Material(ledger, filters)
-        self._cheap = filters.cheap()
 
     def run(self, place: Place | None = None, most: int = PAGE) -> Found:
         """Search on from a place; None begins at the newest, or the oldest, request.
@@ -101,57 +96,57 @@ class Search:
         Raises:
             LedgerError: The ledger cannot be read.
         """
+        in_order = spans(self._ledger, self._task, self._filters)
+        with reading(self._ledger) as reads:
+            material = Material(reads, self._filters)
+            rows, goes_on, out_of_time = self._collected(reads, material, in_order, place, most)
+            newest_first = rows[::-1] if self._newer else rows
+            return Found(lines_of(newest_first, material), goes_on, out_of_time)
+
+    def _collected(
+        self, reads: Reads, material: Material, in_order: Sequence[Span], place: Place | None, most: int
+    ) -> tuple[list[Row[Any]], Place | None, bool]:
+        """The rows that fit, where the search goes on, and whether its time was up."""
         if self._filters.id:
-            return Found(lines_of(self._ledger, self._named(), self._material), None, False)
+            return self._named(reads), None, False
         kept: list[Row[Any]] = []
-        for row, seen, fits in self._walk(place):
+        for row, seen, fits in self._walk(reads, material, in_order, place):
             if row is not None and fits:
                 if len(kept) == most:
-                    return self._found(kept, _place(kept[-1]), False)
+                    return kept, _place(kept[-1]), False
                 kept.append(row)
             if self._clock() > self._until:
-                return self._found(kept, seen, True)
-        return self._found(kept, None, False)
+                return kept, seen, True
+        return kept, None, False
 
-    def _found(self, kept: list[Row[Any]], goes_on: Place | None, out_of_time: bool) -> Found:
-        newest_first = kept[::-1] if self._newer else kept
-        return Found(lines_of(self._ledger, newest_first, self._material), goes_on, out_of_time)
-
-    def _walk(self, place: Place | None) -> Iterator[tuple[Row[Any] | None, Place, bool]]:
+    def _walk(
+        self, reads: Reads, material: Material, in_order: Sequence[Span], place: Place | None
+    ) -> Iterator[tuple[Row[Any] | None, Place, bool]]:
         """Each row that the database lets through, where it is and whether it fits; and each step's end."""
-        in_order = spans(self._ledger, self._task, self._filters)
         for span in reversed(in_order) if self._newer else in_order:
             if _lies_behind(span, place, self._newer):
                 continue
-            size = FIRST_STEP if self._cheap or self._filters.needs_calls else PAGE + 1
+            size = FIRST_STEP if self._filters.given else PAGE + 1
             while True:
-                step = self._step(span, place, size)
-                yield from self._examined(step.rows)
+                step = self._step(reads, span, place, size)
+                yield from _examined(material, step.rows)
                 if step.end is None:
                     break
                 place = step.end
                 yield None, place, False
                 size = min(2 * size, LONGEST_STEP)
 
-    def _examined(self, rows: Sequence[Row[Any]]) -> Iterator[tuple[Row[Any], Place, bool]]:
-        for start in range(0, len(rows), EXAMINED_TOGETHER):
-            group = rows[start : start + EXAMINED_TOGETHER]
-            for row, fits in zip(group, self._material.fitting(group), strict=False):
-                yield row, _place(row), fits
-
-    def _step(self, span: Span, place: Place | None, size: int) -> _Step:
+    def _step(self, reads: Reads, span: Span, place: Place | None, size: int) -> _Step:
         """The next rows of a span that fit the cheap filters, of `size` that the index has."""
         within = [_r.task == self._task, *self._within(span, place)]
         order = self._order()
-        ends = self._ledger.rows(
-            select(_r.at, _r.id).where(*within).order_by(*order).offset(size - 1).limit(1)
-        )
+        ends = reads.rows(select(_r.at, _r.id).where(*within).order_by(*order).offset(size - 1).limit(1))
         end = Place(ends[0].at, ends[0].id) if ends else None
         if end is not None:
             within += self._up_to(end)
-        joined = schema.requests.outerjoin(schema.decisions, _d.request == _r.id)
-        query: Select[Any] = select(*COLUMNS).select_from(joined).where(*within, *self._cheap)
-        return _Step(self._ledger.rows(query.order_by(*order)), end)
+        query, decided = _with_decisions(reads)
+        found = reads.rows(query.where(*within, *self._filters.cheap(decided)).order_by(*order))
+        return _Step(found, end)
 
     def _order(self) -> tuple[Any, Any]:
         return (_r.at, _r.id) if self._newer else (_r.at.desc(), _r.id.desc())
@@ -173,13 +168,33 @@ class Search:
             return [_r.at <= end.at, (_r.at < end.at) | (_r.id <= end.id)]
         return [_r.at >= end.at, (_r.at > end.at) | (_r.id >= end.id)]
 
-    def _named(self) -> Sequence[Row[Any]]:
+    def _named(self, reads: Reads) -> list[Row[Any]]:
         """The request that is called so, or one of whose calls is."""
         name, calls = self._filters.id, schema.calls.c
-        ids = union(select(_r.id).where(_r.id == name), select(calls.request).where(calls.id == name))
-        joined = schema.requests.outerjoin(schema.decisions, _d.request == _r.id)
-        query = select(*COLUMNS).select_from(joined).where(_r.task == self._task, _r.id.in_(ids))
-        return self._ledger.rows(query)
+        made_for = [row.request for row in reads.rows(select(calls.request).where(calls.id == name))]
+        query, _ = _with_decisions(reads)
+        return list(reads.rows(query.where(_r.task == self._task, _r.id.in_([name, *made_for]))))
+
+
+def _examined(material: Material, rows: Sequence[Row[Any]]) -> Iterator[tuple[Row[Any] | None, Place, bool]]:
+    for start in range(0, len(rows), EXAMINED_TOGETHER):
+        group = rows[start : start + EXAMINED_TOGETHER]
+        for row, fits in zip(group, material.fitting(group), strict=False):
+            yield row, _place(row), fits
+
+
+def _with_decisions(reads: Reads) -> tuple[Select[Any], Mapping[str, Any]]:
+    """Requests with their decisions, and the latter's columns.
+
+    PostgreSQL is told by OFFSET 0 to look each decision up by its key; it would read all of them for a filter
+    that it believes to be rare.
+    """
+    decisions: Any = schema.decisions
+    if reads.is_postgres:
+        decisions = select(decisions).where(decisions.c.request == _r.id).offset(0).lateral("decided")
+    joined = schema.requests.outerjoin(decisions, decisions.c.request == _r.id)
+    columns = [decisions.c[name] for name in DECIDED]
+    return select(*COLUMNS, *columns).select_from(joined), decisions.c
 
 
 def _place(row: Row[Any]) -> Place:

@@ -6,15 +6,18 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from dashboards.queries.filters import Filters, Held, Place, filters_of, place_in
 from dashboards.queries.requests import PAGE, Found, Search
 from dashboards.queries.spans import spans
-from evals.rollups.fill import roll_up
+from evals.rollups.due import Progress
+from evals.rollups.fill import PROGRESS, roll_up
 from stepdown.errors import BadRequest
 from stepdown.ledger import Ledger
 from stepdown.records import Mode, Reason, Tier, Verdict
+from stepdown.summaries import Summaries
 from tests.dashboards.asking import START, asked, label
 from tests.fakes import events
 
@@ -294,3 +297,19 @@ def test_a_place_that_is_none_is_refused() -> None:
 def test_an_empty_ledger_has_nothing(ledger: Ledger) -> None:
     assert Search(ledger, "default", Filters(given={})).run() == Found([], None, False)
     assert Search(ledger, "default", filters_of({"text": "x", "verdict": Held.BAD})).run().lines == []
+
+
+def test_an_hour_that_waits_to_be_counted_is_looked_at(ledger: Ledger) -> None:
+    hour = timedelta(hours=1)
+    keep(ledger, *(asked(n, at=START + n * hour) for n in range(12)))
+    roll_up(ledger, at=START + 12 * hour)
+    keep(ledger, asked(50, at=START + 4 * hour, reason=Reason.FALLBACK))
+    summaries = Summaries(ledger)
+    kept = summaries.newest("", PROGRESS)
+    assert kept is not None
+    progress = msgspec.json.decode(kept.content, type=Progress)
+    progress.pending = {"default": [int((START + 4 * hour).timestamp()) // 3600]}
+    summaries.keep("", PROGRESS, msgspec.json.encode(progress))
+    assert search(ledger, reason=Reason.FALLBACK) == [50]
+    summaries.keep("", PROGRESS, b"of another version")
+    assert len(spans(ledger, "default", filters_of({"reason": Reason.FALLBACK}))) == 1
