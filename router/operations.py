@@ -78,12 +78,12 @@ class Operations(Collector):
             {queue: (at - beat).total_seconds() for queue, beat in seen.beats.items()},
         )
         yield from _backlog(seen.found)
-        counted = [] if seen.found_at is None else [(at - seen.found_at).total_seconds()]
+        age_s = None if seen.found_at is None else (at - seen.found_at).total_seconds()
         yield _family(
             "stepdown_backlog_age_seconds",
             "Since the workers last counted what is left to do.",
             (),
-            {(): age_s for age_s in counted},
+            {} if age_s is None else {(): age_s},
         )
         yield _family(
             "stepdown_adapter_drift",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
 import altair as alt
 from markupsafe import Markup
 
 from dashboards.charts.svg import draw
 from dashboards.charts.theme import BOUND, OTHER, QUIET, SAVED, STRONG, WIDTH
+from dashboards.charts.values import chart_of
 from dashboards.render import seconds as in_words
 from distill.night.account import NightAccount, State
 from distill.night.machine import Outcome
@@ -64,11 +66,11 @@ def _drawn(name: str, spans: tuple[tuple[str, str, float, float], ...]) -> Marku
     return draw(_bars(rows, unit), label, ("stage", "outcome", "began after", "took"), table)
 
 
-def _bars(rows: list[dict[str, object]], unit: str) -> alt.Chart:
+def _bars(rows: list[dict[str, Any]], unit: str) -> Any:
     states = [state for state in COLOURS if state in {row["state"] for row in rows}]
     scale = alt.Scale(domain=states, range=[COLOURS[state] for state in states])
     return (
-        alt.Chart(alt.Data(values=rows))
+        chart_of(rows)
         .mark_bar(height=12, cornerRadius=3)
         .encode(
             y=alt.Y("stage:N", sort=[row["stage"] for row in rows], title=None),

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from dashboards.charts.svg import draw
 from dashboards.charts.theme import BOUND, HEIGHT, OTHER, QUIET, SMALL, STRONG, WIDTH
+from dashboards.charts.values import chart_of
 from distill.verdict import Criterion, Outcome, Verdict
 
 Curves = Mapping[str, Sequence[tuple[int, float]]]
@@ -37,7 +38,7 @@ def _curves(points: tuple[tuple[str, int, float], ...]) -> Markup:
     rows = [{"step": step, "loss": loss, "kind": kind} for kind, step, loss in points]
     kinds = [kind for kind in COLOURS if kind in {kind for kind, _, _ in points}]
     colour = alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=[COLOURS[kind] for kind in kinds]))
-    base = alt.Chart(alt.Data(values=rows)).encode(
+    base = chart_of(rows).encode(
         x=alt.X("step:Q", title="step"),
         y=alt.Y("loss:Q", title="loss", scale=alt.Scale(zero=False)),
         color=colour,
@@ -68,7 +69,7 @@ def _differences(shown: tuple[Criterion, ...]) -> Markup:
         }
         for one in shown
     ]
-    names = [row["name"] for row in rows]
+    names = [_short(one.name) for one in shown]
     y = alt.Y("name:N", sort=names, title=None, axis=alt.Axis(labelLimit=200, minExtent=NAMES_PX))
     outcomes = [one for one in OUTCOME_COLOURS if one.value in {row["outcome"] for row in rows}]
     colour = alt.Color(
@@ -77,12 +78,12 @@ def _differences(shown: tuple[Criterion, ...]) -> Markup:
             domain=[one.value for one in outcomes], range=[OUTCOME_COLOURS[one] for one in outcomes]
         ),
     )
-    base = alt.Chart(alt.Data(values=rows)).encode(y=y, color=colour)
+    base = chart_of(rows).encode(y=y, color=colour)
     x = alt.X("low:Q", title="candidate less incumbent, points")
     ends = base.mark_rule(strokeDash=[1, 0], strokeWidth=2).encode(x=x, x2="high:Q")
     points = base.mark_point(size=70).encode(x="value:Q")
-    limit = alt.Chart(alt.Data(values=[{"limit": 100 * shown[0].limit}])).mark_rule().encode(x="limit:Q")
-    zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color=STRONG, strokeDash=[1, 0], strokeWidth=1)
+    limit = chart_of([{"limit": 100 * shown[0].limit}]).mark_rule().encode(x="limit:Q")
+    zero = chart_of([{"zero": 0}]).mark_rule(color=STRONG, strokeDash=[1, 0], strokeWidth=1)
     chart = alt.layer(zero.encode(x="zero:Q"), limit, ends, points).properties(
         width=WIDTH - NAMES_PX, height=LINE_PX * len(rows)
     )

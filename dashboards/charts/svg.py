@@ -12,14 +12,15 @@ import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import altair as alt
 import vl_convert
 from markupsafe import Markup
 
 from dashboards.charts.theme import CONFIG, VARIABLES
+from dashboards.charts.values import chart_of
 
+WARM_ROUNDS = 2
 VERSION = "6.1"  # of Vega-Lite, among those that vl-convert has
 _root = re.compile(r'<svg [^>]*?width="(?P<width>[\d.]+)" height="(?P<height>[\d.]+)"[^>]*>')
 _colour = re.compile("|".join(map(re.escape, VARIABLES)), re.IGNORECASE)
@@ -79,9 +80,10 @@ def _coloured(svg: str) -> str:
 
 
 def warm() -> None:
-    """Start the renderer, which takes a second the first time."""
-    nothing: dict[str, Any] = {"values": [{"x": 0}]}
-    vl_convert.vegalite_to_svg(
-        {"data": nothing, "mark": "point", "encoding": {"x": {"field": "x", "type": "quantitative"}}},
-        vl_version=VERSION,
-    )
+    """Draw some pictures: the first take a second, until all that draws is loaded and compiled."""
+    for number in range(WARM_ROUNDS):
+        values = [{"at": f"2026-01-{day:02}", "share": day / 40, "name": f"{number}"} for day in range(1, 29)]
+        base = chart_of(values).encode(x="at:T", y=alt.Y("share:Q", axis=alt.Axis(format="%")))
+        layers = alt.layer(base.mark_area(), base.mark_line(), base.mark_rule(), base.mark_text(text="warm"))
+        draw(layers, "A picture of some shares", (), ())
+        draw(chart_of(values).mark_bar().encode(x="at:T", y="share:Q", color="name:N"), "Bars", (), ())

@@ -196,7 +196,7 @@ def _made(ledger: Ledger, task: str, kind: str, student: str) -> list[Made]:
 
 def _one(ledger: Ledger, name: str | None) -> Made | None:
     rows = ledger.rows(select(_a.c.id, _a.c.kind, _a.c.at, _a.c.summary).where(_a.c.id == (name or "")))
-    return Made(*rows[0]) if rows else None
+    return Made(**rows[0]._mapping) if rows else None
 
 
 def _verdict(ledger: Ledger, gates: Sequence[Made]) -> Verdict | None:
@@ -227,8 +227,8 @@ def _curves(ledger: Ledger, run: str) -> dict[str, list[tuple[int, float]]]:
     curves: dict[str, list[tuple[int, float]]] = {}
     wanted = (_p.c.run == run) & ((_p.c.kind != "train") | (_p.c.step % every == 0))
     query = select(_p.c.kind, _p.c.step, _p.c["values"]).where(wanted).order_by(_p.c.step)
-    for kind, step, values in ledger.rows(query):
-        loss = values.get("loss")
+    for row in ledger.rows(query):
+        loss = row._mapping["values"].get("loss")
         if isinstance(loss, int | float):
-            curves.setdefault(kind, []).append((step, float(loss)))
+            curves.setdefault(row.kind, []).append((row.step, float(loss)))
     return curves

@@ -367,7 +367,7 @@ def test_the_student_is_asked_what_its_router_needs_for_a_certificate(
     settings = settings_for(tmp_path, task={"max_quality_loss": 0.02, "confidence": 0.95, "min_labels": 50})
     go(ledger, settings, scene)
     asked = [call for call in scene.calls if call.startswith("ask ") and not call.endswith("beside")]
-    # 97.5 % for a task's first router: at least 277 held out where one of them is a regret, two in five of all.
+    # 97.5 % for a task's first router: at least 277 held out where one is a regret, two in five of all.
     assert asked[-1] == "ask 693"
 
 
