@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,11 @@ def strong_says(asked: Asked) -> Reply:
 
 @dataclass
 class World:
-    """A task with its models and its clients."""
+    """A task with its models and its clients.
+
+    Attributes:
+        eve: The day before the first night; None is today.
+    """
 
     ledger: Ledger
     settings: Settings
@@ -148,6 +152,7 @@ class World:
     task: str = TASK
     chance: random.Random = field(default_factory=lambda: random.Random(SEED))
     nights: int = 0
+    eve: datetime | None = None
 
     @property
     def history(self) -> list[Promotion]:
@@ -185,7 +190,7 @@ class World:
         """The next night, in which a student comes out so; the end of each stage."""
         self.school.tonight = tonight
         self.nights += 1
-        at = now() + timedelta(days=self.nights)
+        at = (self.eve or now()) + timedelta(days=self.nights)
         done = look(self.ledger, self.settings, {}, self.task, at=at, parts=rooms(self.school))
         assert done is not None
         reconcile(self.ledger, self.settings, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from xml.etree import ElementTree
 
 import altair as alt
@@ -69,7 +70,7 @@ def test_the_same_chart_is_rendered_once(monkeypatch: pytest.MonkeyPatch) -> Non
     asked: list[str] = []
     render = vl_convert.vegalite_to_svg
 
-    def counted(spec: str, **how: object) -> str:
+    def counted(spec: str, **how: Any) -> str:
         asked.append(spec)
         return str(render(spec, **how))
 
