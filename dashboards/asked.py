@@ -46,12 +46,25 @@ def read_query(raw: str) -> dict[str, str]:
     """The last value of each name in a query.
 
     Raises:
-        BadRequest: It is not UTF-8, or too long.
+        BadRequest: It is not UTF-8, too long, or holds what no database takes for text.
     """
     try:
-        return dict(parse_qsl(raw, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS))
+        found = dict(parse_qsl(raw, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS))
     except ValueError as error:
         raise BadRequest(f"the query {raw!r:.200} cannot be read: {error}") from error
+    for name, value in found.items():
+        check_text(name, value)
+    return found
+
+
+def check_text(name: str, value: str) -> None:
+    """Refuse a NUL, on which PostgreSQL fails.
+
+    Raises:
+        BadRequest: There is one.
+    """
+    if "\0" in value:
+        raise BadRequest(f"{name!r:.100} holds a NUL character, which is no text", param=name)
 
 
 async def read_fields(request: Request) -> dict[str, str]:

@@ -21,7 +21,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from dashboards.access import COOKIE, Doors, Person
-from dashboards.asked import path_of, query_of, read_fields, theme_of
+from dashboards.asked import check_text, path_of, query_of, read_fields, theme_of
 from dashboards.events import EventStream
 from dashboards.refusals import LABELS_PATH, ONLY_LABELS, refusal
 from dashboards.render import Renderer
@@ -237,7 +237,7 @@ async def enter(site: Site, request: Request) -> Visit:
     Raises:
         Unauthorized: They have to sign in.
         Forbidden: They may not see this page, or came by a wrong name.
-        BadRequest: The query cannot be read.
+        BadRequest: The path or the query cannot be read.
     """
     site.doors.check_host(request.headers.get("host", ""))
     session = site.doors.session_of(request.cookies)
@@ -247,6 +247,7 @@ async def enter(site: Site, request: Request) -> Visit:
         session = site.doors.visit()
     person = site.doors.person(session)
     path = path_of(request)
+    check_text("path", path)
     if person.only_labels and not _is_for_everybody(path):
         raise Forbidden("this key opens the labelling page alone", code=ONLY_LABELS)
     return Visit(

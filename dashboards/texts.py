@@ -21,6 +21,7 @@ LONGEST_SHOWN = 100_000  # characters of a prompt or an answer
 LONGEST_VALUE = 2_000
 LONGEST_STREAM = 3_000_000  # bytes of a stream that are read: far more than is shown of its text
 MOST_MESSAGES = 500
+TOO_DEEP = "nested too deep to be shown here"
 OWN_FIELDS = frozenset({"messages", "model", "tools", "functions", "stream", "stream_options", "metadata"})
 _spaces = re.compile(r"\s+")
 
@@ -157,7 +158,10 @@ def _list(value: Any) -> list[Any]:
 
 
 def _json(value: Any, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+    try:
+        return json.dumps(value, ensure_ascii=False, indent=indent)
+    except RecursionError:  # reading goes a little deeper than writing
+        return TOO_DEEP
 
 
 def answer_in(body: bytes) -> Answer:

@@ -45,7 +45,7 @@ def routes(site: Site) -> list[Route]:
         action(site, f"{PATH}/move", move),
         page(site, f"{PATH}/rollback", review_rollback),
         action(site, f"{PATH}/rollback", roll_back),
-        page(site, f"{PATH}/{{sequence:int}}", promotion),
+        page(site, f"{PATH}/{{sequence}}", promotion),
     ]
 
 
@@ -69,12 +69,12 @@ def promotions(visit: Visit) -> Response:
 def promotion(visit: Visit) -> Response:
     """Show one promotion with its evidence."""
     history = Registry(visit.site.ledger).history(visit.task)
-    sequence = int(visit.names["sequence"])
+    sequence = visit.names["sequence"]
     for before, one in _steps(history):
-        if one.sequence == sequence:
+        if str(one.sequence) == sequence:
             diff = changes(before.deployed if before else Deployed(), one.deployed)
             return visit.render("promotion.html", promotion=one, diff=diff)
-    raise NotThere(f"task {visit.task!r} has no promotion {sequence}")
+    raise NotThere(f"task {visit.task!r} has no promotion {sequence!r:.100}")
 
 
 def review_move(visit: Visit) -> Response:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 from markupsafe import Markup
 from starlette.responses import RedirectResponse, Response
@@ -70,7 +71,8 @@ def request(visit: Visit) -> Response:
     whole = _whole(visit)
     task = whole.request.task
     if task != visit.task and task in visit.site.tasks:
-        return RedirectResponse(f"{PATH}/{whole.request.id}?task={task}", status_code=307)
+        query = urlencode({"task": task})
+        return RedirectResponse(f"{PATH}/{whole.request.id}?{query}", status_code=307)
     ledger = visit.site.ledger
     prompt = content_of(ledger, whole.request.body)
     given, other = (_shown(told, visit) if told else None for told in (whole.answer, whole.other))

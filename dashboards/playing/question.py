@@ -139,11 +139,19 @@ def form_of(body: bytes) -> Filled:
         form = Filled(*simple, **numbers)
     else:
         others = {name: value for name, value in fields.items() if name not in numbers}
-        shown = others["messages"] if set(others) == {"messages"} else others
-        form = Filled(messages=json.dumps(shown, ensure_ascii=False, indent=2), **numbers)
+        form = Filled(
+            messages=_shown(others["messages"] if set(others) == {"messages"} else others), **numbers
+        )
     if len(form.system) + len(form.user) + len(form.messages) > LONGEST_REPLAYED:
         raise BadRequest(f"the prompt has more than {LONGEST_REPLAYED:,} characters, too many to replay here")
     return form
+
+
+def _written_out(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, indent=2)
+    except RecursionError:  # reading goes a little deeper than writing
+        raise BadRequest("the prompt is nested too deep to replay here") from None
 
 
 def _simple(fields: Mapping[str, Any]) -> tuple[str, str] | None:
