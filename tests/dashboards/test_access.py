@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def routes_of(dashboard: Dashboard, method: str) -> list[str]:
     """Every path of the dashboard that takes a method, with something in the place of its names."""
     app: Any = dashboard.client.app
     found = [route for route in app.routes if method in (getattr(route, "methods", None) or ())]
-    paths = [route.path.split("{")[0] + ("1" if "{" in route.path else "") for route in found]
+    paths = [re.sub(r"\{[^}]*\}", "1", route.path) for route in found]
     return [path for path in paths if path not in OPEN_TO_ALL | {"/healthz"}]
 
 

@@ -73,7 +73,7 @@ async def test_every_stage_of_a_request_is_timed_once(ledger: Ledger, strong: Fa
     }
     for stage in seconds:
         assert value(found, "stepdown_stage_seconds_count", stage=stage) == 3
-    assert seconds["total"] >= seconds["decide"] + seconds["upstream"] + seconds["commit"]
+    assert seconds["total"] >= max(seconds["decide"], seconds["upstream"], seconds["commit"])
     assert seconds["upstream"] >= seconds["first_byte"] > 0
     assert value(found, "stepdown_commit_wait_seconds_count") == 3
     assert value(found, "stepdown_ledger_commit_seconds_count") == 3
