@@ -139,9 +139,8 @@ def form_of(body: bytes) -> Filled:
         form = Filled(*simple, **numbers)
     else:
         others = {name: value for name, value in fields.items() if name not in numbers}
-        form = Filled(
-            messages=_shown(others["messages"] if set(others) == {"messages"} else others), **numbers
-        )
+        shown = others["messages"] if set(others) == {"messages"} else others
+        form = Filled(messages=_written_out(shown), **numbers)
     if len(form.system) + len(form.user) + len(form.messages) > LONGEST_REPLAYED:
         raise BadRequest(f"the prompt has more than {LONGEST_REPLAYED:,} characters, too many to replay here")
     return form
