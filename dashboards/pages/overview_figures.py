@@ -28,7 +28,10 @@ from stepdown.records import Mode, Tier
 
 NO_REQUEST = "No request came in this period."
 NOT_YET = "The workers make it with their next report."
-UNMEASURED = "It is measured on explored requests of mode route. None has both answers labelled yet."
+UNMEASURED = (
+    "It is measured on explored requests of mode route, from the promotion of the router in force on. "
+    "None since has both answers labelled yet."
+)
 WEEK = timedelta(days=7)
 
 

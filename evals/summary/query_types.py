@@ -1,6 +1,6 @@
-"""The query-type map of a task: made anew where its clusters are new, and once an hour, as it reads prompts.
+"""The query-type map of a task: made anew where its clusters or the bound are new, and once an hour.
 
-Invariant: it is of kept clusters alone, so that a slice has the same id wherever it is shown.
+No oftener, as it reads prompts. Invariant: it is of kept clusters alone, so that a slice has the same id wherever it is shown.
 """
 
 from __future__ import annotations
@@ -28,10 +28,17 @@ def slices_if_due(scene: Scene) -> SlicesDocument | None:
         return None
     kept = newest(scene.ledger, scene.task, SlicesDocument)
     before = kept.document if kept else None
-    if before and before.artifact == slicing.artifact.id and scene.at - before.at < EVERY:
+    if before and _is_of(scene, before, slicing.artifact.id) and scene.at - before.at < EVERY:
         return None
     report = slice_report(scene.ledger, scene.settings, scene.task, slicing=slicing, outcomes=scene.outcomes)
     return _document(scene, report, slicing.artifact.id)
+
+
+def _is_of(scene: Scene, kept: SlicesDocument, artifact: str) -> bool:
+    """Whether a map is of the kept clusters, and of the promise in force: its verdicts hang on both."""
+    declared = scene.declared
+    promise = (declared.max_quality_loss, declared.confidence, declared.certify_on)
+    return kept.artifact == artifact and (kept.bound, kept.confidence, kept.certify_on) == promise
 
 
 def _document(scene: Scene, report: SliceReport, artifact: str) -> SlicesDocument:

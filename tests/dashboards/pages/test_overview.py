@@ -230,3 +230,12 @@ def test_nothing_on_the_page_needs_a_script_or_a_style_of_its_own(dashboard: Das
     html = dashboard.html("/", range="all")
     assert " style=" not in html
     assert re.findall(r"<script(?![^>]*src=)", html) == []
+
+
+def test_what_was_explored_under_an_earlier_router_is_not_said_to_be_unlabelled(dashboard: Dashboard) -> None:
+    fill(dashboard)
+    promote(dashboard.ledger, Deployed(mode=Mode.ROUTE, artifact="b" * 64))
+    work(dashboard)
+    said = text_of(dashboard.html("/", range="all"))
+    assert "0 regrets of 10 audited" in said
+    assert "from the promotion of the router in force on. None since has both answers labelled yet" in said

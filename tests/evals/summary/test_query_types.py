@@ -12,6 +12,8 @@ from evals.summary.documents import Measured, SlicesDocument
 from evals.summary.keep import keep_summaries
 from evals.summary.kept import newest
 from stepdown.ledger import Ledger
+from stepdown.records import Deployed, Mode
+from stepdown.registry import Registry
 from tests.evals.ledgers import START, Writer
 from tests.evals.report.scene import COSTS, TOKENS, settings
 from tests.evals.slices.prompts import mixed
@@ -74,3 +76,15 @@ def test_the_map_is_made_anew_after_an_hour_or_of_newer_slices(ledger: Ledger, a
             asked.pair(text, True, True)
     slice_task(ledger, "default")
     assert kept_at(ledger, NOW + timedelta(minutes=62))
+
+
+def test_the_map_is_made_anew_for_another_bound(ledger: Ledger, asked: Writer) -> None:
+    slice_task(ledger, "default")
+    assert kept_at(ledger, NOW)
+    to = Deployed(mode=Mode.SHADOW, max_quality_loss=0.2)
+    assert Registry(ledger).promote("default", to, actor="person", reason="why", evidence={}, after=0)
+    assert kept_at(ledger, NOW + timedelta(minutes=1))
+    found = slices_of(ledger)
+    assert found is not None
+    assert found.bound == 0.2
+    assert not kept_at(ledger, NOW + timedelta(minutes=2))
