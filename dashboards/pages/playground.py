@@ -222,6 +222,7 @@ def _page(
     status: int = 200,
     **values: Any,
 ) -> Response:
+    visit = replace(visit, path=PATH)  # an answer to a form has an address to which nobody can come back
     site = visit.site
     offer: Offer = offer_of(site.ledger, site.settings, visit.task)
     task = site.settings.tasks.get(visit.task, TaskSettings())

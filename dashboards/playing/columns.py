@@ -61,7 +61,7 @@ class Offer:
             BadRequest: There is none.
         """
         if name not in self.columns:
-            known = ", ".join(self.columns)
+            known = ", ".join(self.columns) or "none, as no model is declared"
             raise BadRequest(f"{name!r:.200} is not on offer; there are {known}", param="column")
         return self.columns[name]
 

@@ -14,7 +14,7 @@ from stepdown.registry import Registry
 from stepdown.settings import TaskSettings
 from stepdown.summaries import Summaries
 from tests.dashboards.conftest import Dashboard, Open
-from tests.dashboards.frontiers import ROUTER, choice, document, kept, of_another_version, route
+from tests.dashboards.frontiers import ROUTER, choice, document, figure, kept, of_another_version, route
 from tests.dashboards.pages.test_promotions import fields_of
 from tests.evals.frontier import scene
 from tests.evals.ledgers import Writer
@@ -254,3 +254,15 @@ def test_a_bound_is_set_only_with_the_token_and_for_the_task_that_was_shown(open
 def test_the_bound_that_is_in_force_is_no_change(dashboard: Dashboard) -> None:
     answer = dashboard.get("/frontier/bound", loss="0.02")
     assert (answer.status_code, "already" in answer.text) == (409, True)
+
+
+@pytest.mark.parametrize(
+    ("saving", "tone"), [(3e8, "stat good"), (0.0, "stat"), (-3e8, "stat bad")], ids=["gain", "even", "loss"]
+)
+def test_a_saving_is_good_only_where_its_whole_interval_is(
+    dashboard: Dashboard, saving: float, tone: str
+) -> None:
+    route(dashboard.ledger)
+    told = choice(0.02, 0.3, in_force=True, saving_a_month_usd_micros=figure(saving, 1e7))
+    kept(dashboard.ledger, document(choices=(told,), operating=told))
+    assert f'<div class="{tone}"><dt>Saved a month' in dashboard.html("/frontier")

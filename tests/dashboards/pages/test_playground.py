@@ -332,6 +332,7 @@ def test_a_prompt_is_saved_as_a_case_once(play: Callable[..., Dashboard], tmp_pa
     assert answer.status_code == 200
     file = tmp_path / "home" / "suites" / "default-playground.toml"
     assert "Saved as case" in answer.text
+    assert 'name="to" value="/playground"' in answer.text  # not the form's address, which nobody can go to
     assert str(file) in answer.text
     assert "Say hi.\nNow.</textarea>" in answer.text
     suite = load_suite(file, Reading(tasks=dashboard.settings.tasks))
