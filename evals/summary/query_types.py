@@ -1,6 +1,7 @@
-"""The query-type map of a task: made anew where its clusters or the bound are new, and once an hour.
+"""The query-type map of a task: made anew where its clusters or the bound are new, and else once an hour.
 
-No oftener, as it reads prompts. Invariant: it is of kept clusters alone, so that a slice has the same id wherever it is shown.
+Invariant: it is of kept clusters alone, so that a slice has the same id wherever it is shown. It reads prompts,
+so it is not made with every report.
 """
 
 from __future__ import annotations
