@@ -1,7 +1,7 @@
 """The query-type map of a task: made anew where its clusters or the bound are new, and else once an hour.
 
-Invariant: it is of kept clusters alone, so that a slice has the same id wherever it is shown. It reads prompts,
-so it is not made with every report.
+Invariant: it is of kept clusters alone, so that a slice has the same id wherever it is shown. As it reads
+prompts, it is not made with every report.
 """
 
 from __future__ import annotations
