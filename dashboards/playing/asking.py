@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from stepdown.records import CachedAnswer, Call, Role, Tier
 from stepdown.settings import Settings
 
 UNAUTHORIZED = (401, 403)
+MOST_BYTES, LONGEST_S = 20_000_000, 900.0  # of a stream; without scripts nobody else could stop it
 
 log = logging.getLogger(__name__)
 
@@ -195,10 +197,13 @@ async def _texts(attempt: Attempt) -> AsyncIterator[str]:
         answer = read_answer(attempt.body)
         yield answer.text + answer.refusal
         return
-    reader = Reader()
+    reader, read, began = Reader(), 0, time.monotonic()
     while chunk := await attempt.chunk():
         if text := reader.feed(chunk):
             yield text
+        read += len(chunk)
+        if read > MOST_BYTES or time.monotonic() - began > LONGEST_S:
+            raise UpstreamError(f"model {attempt.model.alias!r} found no end and was stopped: {read:,} bytes")
     if reader.error:
         raise UpstreamError(f"model {attempt.model.alias!r} broke off: {reader.error}")
 

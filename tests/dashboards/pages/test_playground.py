@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from dashboards.events import EventStream
+from dashboards.playing import asking
 from dashboards.playing.asking import Event, Player
 from dashboards.playing.columns import offer_of
 from dashboards.playing.question import Filled, question_of
@@ -219,6 +220,18 @@ def test_what_was_produced_before_it_broke_is_on_the_bill(
     assert texts(found, "text") == "Half"
     assert facts(found)["Tokens out"].startswith("about ")
     assert [(purpose, ended) for purpose, _, _, ended in billed(dashboard.ledger)] == [("playground", None)]
+
+
+@pytest.mark.parametrize("limit", ["MOST_BYTES", "LONGEST_S"])
+def test_a_model_that_finds_no_end_is_stopped_and_paid_for(
+    play: Callable[..., Dashboard], monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(asking, limit, 0)
+    dashboard = play()
+    events = told(dashboard, "model:strong")
+    assert "model 'strong' found no end and was stopped" in texts(events, "error")
+    assert facts(events)["Ended by"] == "nothing: it is not whole"
+    assert [purpose for purpose, *_ in billed(dashboard.ledger)] == ["playground"]
 
 
 def test_a_model_that_is_away_or_without_its_key_says_so(play: Callable[..., Dashboard]) -> None:
