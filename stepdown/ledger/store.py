@@ -12,7 +12,7 @@ from typing import Any, Self
 from sqlalchemy import Connection, Executable, Row, Table, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from stepdown.errors import LedgerError
 from stepdown.ids import digest, now
@@ -84,6 +84,12 @@ TABLES: dict[type, Table] = {
 }
 
 
+def _why(error: Exception) -> str:
+    """What the database said, without the statement: an error may be shown on a page."""
+    said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return str(said).partition("\n")[0]
+
+
 class Ledger:
     """A ledger in one database.
 
@@ -123,7 +129,7 @@ class Ledger:
             with self._writing_engine.begin() as connection:
                 yield connection
         except (SQLAlchemyError, self._driver_error) as error:
-            raise LedgerError(f"the ledger refused a write: {error}") from error
+            raise LedgerError(f"the ledger refused a write: {_why(error)}") from error
 
     def append(self, records: Iterable[Record]) -> None:
         """Commit records in one transaction.
@@ -181,7 +187,7 @@ class Ledger:
             with self.engine.connect() as connection:
                 return connection.execute(statement, parameters or {}).all()
         except SQLAlchemyError as error:
-            raise LedgerError(f"the ledger refused a read: {error}") from error
+            raise LedgerError(f"the ledger refused a read: {_why(error)}") from error
 
     def body(self, name: str) -> bytes:
         """The content of a body.

@@ -24,6 +24,7 @@ from stepdown.settings.tree import ModelSettings, Settings, TaskSettings
 PREFIX = "STEPDOWN_"
 DEFAULT_FILE = "stepdown.toml"
 DEFAULT_TASK = "default"
+LONGEST_NAME = 200  # as the ledger keeps it
 
 SHA256 = re.compile("[0-9a-fA-F]{64}")
 
@@ -189,6 +190,11 @@ def _check_urls(settings: Settings) -> None:
 
 def _check_references(settings: Settings) -> None:
     for name, task in settings.tasks.items():
+        if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+            raise SettingsError(
+                f"the name of task {name!r:.100} has {len(name)} characters; take 1 to {LONGEST_NAME} that can "
+                "be printed"
+            )
         for role, alias in _aliases_of(task):
             if alias is not None and alias not in settings.models:
                 known = ", ".join(settings.models) or "none"
@@ -206,11 +212,11 @@ def _check_references(settings: Settings) -> None:
         raise SettingsError(
             f"night.timezone = {settings.night.timezone!r} is not a time zone; write one like Europe/Berlin"
         ) from error
-    for person, key in settings.annotators.items():
+    people = [(f"annotators.{name}", key) for name, key in settings.annotators.items()]
+    people += [(f"dashboard.people.{name}", key) for name, key in settings.dashboard.people.items()]
+    for person, key in people:
         if not SHA256.fullmatch(key):
-            raise SettingsError(
-                f"annotators.{person} is not a SHA-256 in hex; `stepdown key` makes a key and its hash"
-            )
+            raise SettingsError(f"{person} is not a SHA-256 in hex; `stepdown key` makes a key and its hash")
 
 
 def _check_portfolio(name: str, task: TaskSettings) -> None:

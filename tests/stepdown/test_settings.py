@@ -120,6 +120,9 @@ CANDIDATES = '[[tasks.t.portfolio.candidates]]\nmodel = "strong"\n'
         (TASK + '[tasks.t.portfolio]\npicker = ["judge"]\n' + CANDIDATES, r"set tasks\.t\.portfolio\.judge"),
         (TASK + CANDIDATES.replace("strong", "nobody"), r"portfolio\.candidates\[0\]\.model = 'nobody'"),
         (MODELS + '[annotators]\nada = "my key"\n', r"annotators\.ada is not a SHA-256.*stepdown key"),
+        (MODELS + '[dashboard.people]\nada = "my key"\n', r"dashboard\.people\.ada is not a SHA-256"),
+        (MODELS + f"[tasks.{'t' * 201}]\n", r"the name of task 't+ has 201 characters"),
+        (MODELS + '[tasks."a\\u0000b"]\n', r"take 1 to 200 that can be printed"),
     ],
 )
 def test_what_labels_and_picks_must_be_there(tmp_path: Path, text: str, named: str) -> None:
