@@ -1,4 +1,4 @@
-"""Puts htmx among the dashboard's files when the package is built, so that no page asks another place for it."""
+"""Puts htmx among the files of the dashboard when the package is built: no page asks another place for it."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from markupsafe import Markup
 
+from dashboards.amounts import dollars
 from evals.metrics.intervals import Estimate
-from evals.report.layout import dollars
 
 NO_DATA = "no data"
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from evals.report.layout import dollars
+from dashboards.amounts import dollars
 from stepdown import __version__
 from stepdown.ids import now
 

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import altair as alt
 import numpy as np
 
+from dashboards.amounts import dollars
 from dashboards.charts.labels import Canvas, Place, beside
 from dashboards.charts.svg import AnyChart
 from dashboards.charts.theme import BOUND, FAINT, OTHER, QUIET, SAVED, SMALL, STRONG, WIDTH
 from dashboards.charts.values import chart_of
 from evals.frontier import Choice, Figure, Frontier
-from evals.report.layout import dollars
 
 HEIGHT = 310
 DASHES = {"random": [1, 4], "prompt length": [6, 3], "kNN": [3, 2], "per-slice mean": [8, 3, 2, 3]}

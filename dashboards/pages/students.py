@@ -14,6 +14,7 @@ from markupsafe import Markup
 from starlette.responses import Response
 from starlette.routing import Route
 
+from dashboards.amounts import dollars
 from dashboards.charts.students import gate_differences, is_difference, training_curves
 from dashboards.pages.promotions import changes
 from dashboards.queries.students import OneStudent, read_school, read_student, watched
@@ -24,7 +25,6 @@ from distill.bill.tree import Outlook, Payback
 from distill.rollout.steps import by_hand, planned_by_hand
 from distill.rollout.trial import rollback_from_service
 from distill.verdict import Criterion, Outcome
-from evals.report.layout import dollars
 from stepdown.errors import BadRequest, StepdownError
 from stepdown.records import Deployed, Promotion
 from stepdown.registry import Registry

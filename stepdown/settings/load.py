@@ -192,8 +192,8 @@ def _check_references(settings: Settings) -> None:
     for name, task in settings.tasks.items():
         if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
             raise SettingsError(
-                f"the name of task {name!r:.100} has {len(name)} characters; take 1 to {LONGEST_NAME} that can "
-                "be printed"
+                f"the name of task {name!r:.100} has {len(name)} characters; take 1 to {LONGEST_NAME} that "
+                "can be printed"
             )
         for role, alias in _aliases_of(task):
             if alias is not None and alias not in settings.models:

@@ -21,8 +21,8 @@ def test_an_estimate_is_there_where_all_of_it_is_known() -> None:
 
 def test_an_amount_has_its_interval_as_often_as_asked() -> None:
     shown = str(amount(Figure(1_000.0, 900.0, 1_100.0, 7), 1_000))
-    assert "$1.0000" in shown
-    assert "$0.9000 to $1.1000 · n=7" in shown
+    assert "$1.00" in shown
+    assert "$0.9000 to $1.10 · n=7" in shown
 
 
 def test_an_amount_without_ends_says_that_it_has_none() -> None:

@@ -74,7 +74,7 @@ def test_counts_are_shown_before_there_is_any_report(dashboard: Dashboard) -> No
     Writer(dashboard.ledger).routed("question", Tier.SMALL, cost=2_500_000)
     roll_up(dashboard.ledger)
     said = text_of(dashboard.html("/", range="all"))
-    assert "Spent $2.5000 1 requests, all time; calls alone" in said
+    assert "Spent $2.50 1 requests, all time; calls alone" in said
     assert "Answered by small 100.0% 1 of 1 requests of mode route, all time" in said
     assert "Net saving no data comes with the first report of the workers" in said
 

@@ -224,9 +224,11 @@ def test_what_was_produced_before_it_broke_is_on_the_bill(
 
 @pytest.mark.parametrize("limit", ["MOST_BYTES", "LONGEST_S"])
 def test_a_model_that_finds_no_end_is_stopped_and_paid_for(
-    play: Callable[..., Dashboard], monkeypatch: pytest.MonkeyPatch, limit: str
+    play: Callable[..., Dashboard], strong: FakeModel, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     monkeypatch.setattr(asking, limit, 0)
+    endless = [event({"content": "On "})] * 50
+    strong.behaviour = lambda _: Reply(content_type=EVENTS, parts=endless, pause_s=0.05)
     dashboard = play()
     events = told(dashboard, "model:strong")
     assert "model 'strong' found no end and was stopped" in texts(events, "error")
