@@ -5,7 +5,7 @@ BASE ?= ../models/qwen-0.5b
 BIN := .venv/bin
 RECORDING := bench/recordings/qwen-coder.jsonl.gz
 DEMO_FLAGS ?=
-BENCH_FLAGS ?=
+BENCH_FLAGS ?= --out docs/example-dashboard-bench.txt
 NIGHT_FLAGS ?= --limit 1100 --out docs/example-night.txt
 GSM8K ?= ../shared/data/routing/gsm8k_gpt4_vs_mixtral.jsonl.gz
 

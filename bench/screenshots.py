@@ -72,15 +72,19 @@ def main(home: Path | None, out: Path, limit: int | None) -> None:
         raise click.ClickException("Debian's Chromium is needed: apt-get install chromium")
     out.mkdir(parents=True, exist_ok=True)
     model = FakeModel(behaviour=lambda _: streamed(ANSWERED))
-    with _kept(home) as folder, running(model), sync_playwright() as playwright:
-        settings = _settings(folder, limit, model)
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with _kept(home) as folder, running(model):
+        _take_all(_settings(folder, limit, model), folder / "dashboard.log", found, out)
+
+
+def _take_all(settings: Settings, log: Path, chromium: str, out: Path) -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         ledger = Ledger(settings.database_url)
-        with dashboard(settings, folder / "dashboard.log") as url:
+        with dashboard(settings, log) as url:
             for picture in PICTURES:
                 come_alive(ledger)
                 size = _take(browser, url, picture, _pair(ledger), out)
-                click.echo(f"{picture.name}.png: {size / 1000:.0f} kB")
+                click.echo(f"dashboard-{picture.name}.png: {size / 1000:.0f} kB")
         ledger.close()
         browser.close()
 
@@ -133,7 +137,7 @@ def _take(browser: Browser, url: str, picture: Picture, pair: str, out: Path) ->
     shot = page.screenshot()
     context.close()
     content = _small(shot)
-    (out / f"{picture.name}.png").write_bytes(content)
+    (out / f"dashboard-{picture.name}.png").write_bytes(content)
     return len(content)
 
 
