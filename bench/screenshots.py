@@ -31,10 +31,12 @@ OUT = Path(__file__).parents[1] / "docs" / "images"
 SETTINGS = "settings.json"
 WIDTH, TALLEST = 1280, 1000
 PHONE_WIDTH, PHONE_TALLEST = 390, 844
-COLOURS = 128
+COLOURS = 256
+USER = "you"
 MOST_BYTES = 200_000
 ASKED = "Which is larger, 3/7 or 4/9? Answer with the fraction alone."
-ANSWERED = "4/9 is larger: 3/7 is about 0.4286, and 4/9 about 0.4444."
+ANSWERED = {"recorded-strong": "4/9: it is about 0.444, and 3/7 about 0.429."}
+ELSE = "3/7 is larger."
 
 
 class Picture(NamedTuple):
@@ -71,7 +73,7 @@ def main(home: Path | None, out: Path, limit: int | None) -> None:
     if found is None:
         raise click.ClickException("Debian's Chromium is needed: apt-get install chromium")
     out.mkdir(parents=True, exist_ok=True)
-    model = FakeModel(behaviour=lambda _: streamed(ANSWERED))
+    model = FakeModel(behaviour=lambda asked: streamed(ANSWERED.get(asked.json["model"], ELSE)))
     with _kept(home) as folder, running(model):
         _take_all(_settings(folder, limit, model), folder / "dashboard.log", found, out)
 
@@ -80,7 +82,7 @@ def _take_all(settings: Settings, log: Path, chromium: str, out: Path) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         ledger = Ledger(settings.database_url)
-        with dashboard(settings, log) as url:
+        with dashboard(settings, log, user=USER) as url:
             for picture in PICTURES:
                 come_alive(ledger)
                 size = _take(browser, url, picture, _pair(ledger), out)
@@ -151,11 +153,19 @@ def _play(page: Page) -> None:
 
 
 def _small(shot: bytes) -> bytes:
-    """The picture with so few colours that it is small enough to be kept beside the code."""
-    image, colours = Image.open(io.BytesIO(shot)).convert("RGB"), COLOURS
+    """The picture with so few colours that it is small enough to be kept beside the code.
+
+    The colours are those that most of it has, so that grounds and the swatches of a legend stay as they are.
+    """
+    image = Image.open(io.BytesIO(shot)).convert("RGB")
+    counted: list[tuple[int, tuple[int, int, int]]] = image.getcolors(1 << 24) or []  # type: ignore[assignment]
+    by_count = [colour for _, colour in sorted(counted, reverse=True)]
+    colours = COLOURS
     while True:
+        palette = Image.new("P", (1, 1))
+        palette.putpalette([part for colour in by_count[:colours] for part in colour])
         packed = io.BytesIO()
-        image.quantize(colours, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+        image.quantize(palette=palette, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
         if packed.tell() <= MOST_BYTES or colours <= COLOURS // 8:
             return packed.getvalue()
         colours //= 2

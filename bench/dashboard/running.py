@@ -5,6 +5,7 @@ Invariant: what was started is ended with the block, however that ends.
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -30,8 +31,13 @@ SAYS = "stepdown dashboard on "
 
 
 @contextmanager
-def dashboard(settings: Settings, log: Path) -> Iterator[str]:
+def dashboard(settings: Settings, log: Path, *, user: str | None = None) -> Iterator[str]:
     """Run `stepdown dashboard`; gives its URL.
+
+    Args:
+        settings: Its port may be 0.
+        log: Where its log goes.
+        user: Who it takes to use it; None is the user of the machine.
 
     Raises:
         RuntimeError: It did not come up.
@@ -39,8 +45,9 @@ def dashboard(settings: Settings, log: Path) -> Iterator[str]:
     file = Path(settings.home) / "settings-bench.json"
     file.write_bytes(msgspec.json.encode(settings))
     command = [sys.executable, "-m", "stepdown", "dashboard", "--settings", str(file)]
+    environ = os.environ | ({"LOGNAME": user} if user else {})
     with log.open("wb") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environ)
     try:
         assert process.stdout is not None
         said = process.stdout.readline()
