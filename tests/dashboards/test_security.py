@@ -48,6 +48,17 @@ def test_a_fault_has_them_too(dashboard: Dashboard, monkeypatch: pytest.MonkeyPa
     assert "fault" in answer.text
 
 
+def test_a_fault_beyond_every_page_has_them_too(guarded: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr("dashboards.pages.entry.query_of", broken)
+    answer = guarded.get("/sign-in")
+    assert answer.status_code == 500
+    assert has_them_all(answer.headers)
+    assert "secret" not in answer.text
+
+
 def test_the_policy_allows_no_inline_script_and_no_other_place() -> None:
     assert "unsafe" not in POLICY
     assert "default-src 'none'" in POLICY

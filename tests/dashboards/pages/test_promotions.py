@@ -75,6 +75,14 @@ def test_of_two_tabs_that_move_the_same_task_one_is_told(dashboard: Dashboard) -
     assert Registry(dashboard.ledger).deployed("default").mode == Mode.STRONG
 
 
+def test_a_form_that_is_ahead_of_the_ledger_is_refused(dashboard: Dashboard) -> None:
+    """No promotion is left out of the history, whatever a form says it is based on."""
+    for after in ("7", "-1"):
+        sent = {**review(dashboard, "shadow"), "after": after}
+        assert dashboard.post("/promotions/move", **sent).status_code == 409
+    assert Registry(dashboard.ledger).current("default") is None
+
+
 def test_a_form_sent_twice_moves_once(dashboard: Dashboard) -> None:
     sent = review(dashboard, "shadow")
     assert dashboard.post("/promotions/move", **sent).status_code == 303
