@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import click
+import numpy as np
 from msgspec import json, structs
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -157,15 +158,17 @@ def _small(shot: bytes) -> bytes:
 
     The colours are those that most of it has, so that grounds and the swatches of a legend stay as they are.
     """
-    image = Image.open(io.BytesIO(shot)).convert("RGB")
-    counted: list[tuple[int, tuple[int, int, int]]] = image.getcolors(1 << 24) or []  # type: ignore[assignment]
-    by_count = [colour for _, colour in sorted(counted, reverse=True)]
+    pixels = np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"))
+    found, places, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True, return_counts=True)
+    by_count = found[np.argsort(-counts, kind="stable")].astype(int)
     colours = COLOURS
     while True:
-        palette = Image.new("P", (1, 1))
-        palette.putpalette([part for colour in by_count[:colours] for part in colour])
+        kept = by_count[:colours]
+        nearest = ((found[:, None, :].astype(int) - kept[None]) ** 2).sum(axis=2).argmin(axis=1)
+        image = Image.fromarray(nearest[places].astype(np.uint8).reshape(pixels.shape[:2]), "P")
+        image.putpalette(kept.astype(np.uint8).tobytes())
         packed = io.BytesIO()
-        image.quantize(palette=palette, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+        image.save(packed, "PNG", optimize=True)
         if packed.tell() <= MOST_BYTES or colours <= COLOURS // 8:
             return packed.getvalue()
         colours //= 2
