@@ -138,12 +138,13 @@ class Search:
 
     def _step(self, reads: Reads, span: Span, place: Place | None, size: int) -> _Step:
         """The next rows of a span that fit the cheap filters, of `size` that the index has."""
-        within = [_r.task == self._task, *self._within(span, place)]
+        of_task = _r.task == self._task
+        within = [of_task, *self._within(span, place)]
         order = self._order()
         ends = reads.rows(select(_r.at, _r.id).where(*within).order_by(*order).offset(size - 1).limit(1))
         end = Place(ends[0].at, ends[0].id) if ends else None
         if end is not None:
-            within += self._up_to(end)
+            within = [of_task, *self._within(span, place, end)]
         query, decided = _with_decisions(reads)
         found = reads.rows(query.where(*within, *self._filters.cheap(decided)).order_by(*order))
         return _Step(found, end)
@@ -151,22 +152,23 @@ class Search:
     def _order(self) -> tuple[Any, Any]:
         return (_r.at, _r.id) if self._newer else (_r.at.desc(), _r.id.desc())
 
-    def _within(self, span: Span, place: Place | None) -> list[ColumnElement[bool]]:
-        found: list[ColumnElement[bool]] = []
-        if span.low is not None:
-            found.append(_r.at >= span.low)
-        if span.high is not None:
-            found.append(_r.at < span.high)
-        if place is not None and self._newer:
-            found += [_r.at >= place.at, (_r.at > place.at) | (_r.id > place.id)]
-        elif place is not None:
-            found += [_r.at <= place.at, (_r.at < place.at) | (_r.id < place.id)]
-        return found
+    def _within(self, span: Span, place: Place | None, end: Place | None = None) -> list[ColumnElement[bool]]:
+        """The rows of a span after a place, and up to an end.
 
-    def _up_to(self, end: Place) -> list[ColumnElement[bool]]:
-        if self._newer:
-            return [_r.at <= end.at, (_r.at < end.at) | (_r.id <= end.id)]
-        return [_r.at >= end.at, (_r.at > end.at) | (_r.id >= end.id)]
+        Each side has one bound, the tighter: of two, SQLite may take the wider one to the index.
+        """
+        newer = self._newer
+        low, high = (place, end) if newer else (end, place)
+        found: list[ColumnElement[bool]] = []
+        if low is not None and (span.low is None or low.at >= span.low):
+            found += [_r.at >= low.at, (_r.at > low.at) | (_r.id > low.id if newer else _r.id >= low.id)]
+        elif span.low is not None:
+            found.append(_r.at >= span.low)
+        if high is not None and (span.high is None or high.at < span.high):
+            found += [_r.at <= high.at, (_r.at < high.at) | (_r.id <= high.id if newer else _r.id < high.id)]
+        elif span.high is not None:
+            found.append(_r.at < span.high)
+        return found
 
     def _named(self, reads: Reads) -> list[Row[Any]]:
         """The request that is called so, or one of whose calls is."""

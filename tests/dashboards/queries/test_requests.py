@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import event
 
 from dashboards.queries.filters import Filters, Held, Place, filters_of, place_in
 from dashboards.queries.requests import PAGE, Found, Search
@@ -313,3 +315,16 @@ def test_an_hour_that_waits_to_be_counted_is_looked_at(ledger: Ledger) -> None:
     assert search(ledger, reason=Reason.FALLBACK) == [50]
     summaries.keep("", PROGRESS, b"of another version")
     assert len(spans(ledger, "default", filters_of({"reason": Reason.FALLBACK}))) == 1
+
+
+def test_an_index_gets_one_bound_a_side(ledger: Ledger) -> None:
+    keep(ledger, *(asked(n, at=START + timedelta(minutes=n)) for n in range(600)))
+    statements: list[str] = []
+    event.listen(ledger.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    query = filters_of({"reason": Reason.FALLBACK, "since": START.isoformat()})
+    for newer in (False, True):
+        Search(ledger, "default", query, newer=newer).run(Place(START + timedelta(minutes=300), ""))
+    looked = [one for one in statements if "FROM requests" in one]
+    assert len(looked) > 2
+    for side in (r"requests\.at >= ", r"requests\.at <= |requests\.at < \S+ (?:AND|ORDER)"):
+        assert all(len(re.findall(side, one)) <= 1 for one in looked)
