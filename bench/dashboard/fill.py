@@ -18,7 +18,7 @@ from sqlalchemy import select, update
 from bench.dashboard.bulk import write
 from bench.dashboard.nights import write_nights, write_student
 from bench.dashboard.pattern import Pattern, make_patterns
-from bench.dashboard.traffic import InForce, Phases, traffic
+from bench.dashboard.traffic import RARE_AT, InForce, Phases, traffic
 from bench.night.fill import fill
 from evals.labelling import label_all
 from evals.refit import refit
@@ -101,7 +101,7 @@ def fill_ledger(
     wanted = max(FEWEST_PATTERNS, requests // REQUESTS_PER_PROMPT)
     patterns, bodies = make_patterns(pairs, _verdicts(ledger, pairs), models, model, wanted)
     ledger.append(bodies)
-    made = traffic(patterns, phases, names, requests)
+    made = traffic(patterns, phases, names, requests, rare_at=RARE_AT)
     done = 0
     while many := list(islice(made, AT_ONCE)):
         write(ledger, chain.from_iterable(many))

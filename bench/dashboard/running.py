@@ -1,4 +1,4 @@
-"""The dashboard as a process of its own, and a writer that goes on writing meanwhile.
+"""The dashboard as a process of its own, and what goes on meanwhile: requests are written and counted.
 
 Invariant: what was started is ended with the block, however that ends.
 """
@@ -10,16 +10,16 @@ import random
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import chain, count
+from itertools import chain
 from pathlib import Path
 
 import msgspec
 
 from bench.dashboard.pattern import Pattern
 from bench.dashboard.traffic import InForce, Phases, traffic
+from evals.rollups.fill import roll_up
 from stepdown.ids import now
 from stepdown.ledger import Ledger
 from stepdown.settings import Settings
@@ -68,22 +68,38 @@ def dashboard(settings: Settings, log: Path, *, user: str | None = None) -> Iter
 @contextmanager
 def writing(ledger: Ledger, patterns: list[Pattern], phases: Phases, names: InForce) -> Iterator[list[int]]:
     """Write requests as a proxy does, a few in each commit; gives how many were written, in a list of one."""
-    written, stop = [0], threading.Event()
+    written, seed = [0], random.randrange(1 << 30)
+
+    def write() -> None:
+        at = now()
+        instant = Phases(at, phases.shadow, phases.route, phases.student, at)
+        made = traffic(patterns, instant, names, TOGETHER, seed=seed + written[0])
+        ledger.append(chain.from_iterable(made))
+        written[0] += TOGETHER
+
+    with _again_and_again(write, PAUSE_S):
+        yield written
+
+
+@contextmanager
+def counting(ledger: Ledger, every_s: float) -> Iterator[None]:
+    """Count what is new by the hour, as the workers do."""
+    with _again_and_again(lambda: roll_up(ledger), every_s):
+        yield
+
+
+@contextmanager
+def _again_and_again(work: Callable[[], object], every_s: float) -> Iterator[None]:
+    stop = threading.Event()
 
     def run() -> None:
-        for seed in count(random.randrange(1 << 30)):
-            if stop.is_set():
-                return
-            at = now()
-            instant = Phases(at, phases.shadow, phases.route, phases.student, at)
-            ledger.append(chain.from_iterable(traffic(patterns, instant, names, TOGETHER, seed=seed)))
-            written[0] += TOGETHER
-            time.sleep(PAUSE_S)
+        while not stop.wait(every_s):
+            work()
 
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        yield written
+        yield
     finally:
         stop.set()
         thread.join()

@@ -62,12 +62,27 @@ class InForce:
 
 
 def traffic(
-    patterns: Sequence[Pattern], phases: Phases, names: InForce, requests: int, *, seed: int = 0
+    patterns: Sequence[Pattern],
+    phases: Phases,
+    names: InForce,
+    requests: int,
+    *,
+    rare_at: Sequence[float] = (),
+    seed: int = 0,
 ) -> Iterator[list[Record]]:
-    """The records of each request, the oldest first."""
+    """The records of each request, the oldest first.
+
+    Args:
+        patterns: What is asked.
+        phases: When which policy is in force.
+        names: Of what decides and answers.
+        requests: How many.
+        rare_at: At which shares of the traffic the one rare prompt is asked.
+        seed: Of chance.
+    """
     chance = random.Random(seed)
     step = (phases.end - phases.start) / requests
-    rare = {int(share * requests) for share in RARE_AT}
+    rare = {int(share * requests) for share in rare_at}
     for number in range(requests):
         index = RARE_NUMBER if number in rare else _other(chance, len(patterns))
         at = phases.start + number * step

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from bench.dashboard.bulk import write
 from bench.dashboard.pattern import RARE_NUMBER, Answer, Pattern
-from bench.dashboard.traffic import InForce, Phases, name_of, traffic
+from bench.dashboard.traffic import RARE_AT, InForce, Phases, name_of, traffic
 from stepdown.ledger import Ledger, Record, schema
 from stepdown.records import Call, Decision, Label, Mode, Reason, Request, Role, Tier
 
@@ -34,7 +34,7 @@ PATTERNS = [a_pattern(number) for number in range(50)]
 
 @pytest.fixture(scope="module")
 def made() -> list[list[Record]]:
-    return list(traffic(PATTERNS, PHASES, NAMES, REQUESTS))
+    return list(traffic(PATTERNS, PHASES, NAMES, REQUESTS, rare_at=RARE_AT))
 
 
 def of(made: list[list[Record]], kind: type) -> list[Record]:
@@ -42,7 +42,7 @@ def of(made: list[list[Record]], kind: type) -> list[Record]:
 
 
 def test_the_same_seed_makes_the_same_traffic(made: list[list[Record]]) -> None:
-    assert list(traffic(PATTERNS, PHASES, NAMES, REQUESTS)) == made
+    assert list(traffic(PATTERNS, PHASES, NAMES, REQUESTS, rare_at=RARE_AT)) == made
 
 
 def test_a_task_goes_from_strong_to_a_student(made: list[list[Record]]) -> None:

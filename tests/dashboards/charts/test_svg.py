@@ -21,7 +21,7 @@ def bars(names: list[str]) -> alt.Chart:
     values = [{"name": name, "value": number + 1} for number, name in enumerate(names)]
     chart: alt.Chart = (
         alt.Chart({"values": values})
-        .mark_bar(color=theme.STRONG)
+        .mark_bar(color=theme.STRONG, blend="multiply")  # a style attribute
         .encode(x="name:N", y="value:Q", tooltip="name:N")
         .properties(title=EVIL)
     )
