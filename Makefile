@@ -27,7 +27,7 @@ install: .venv/installed ## Make .venv with the locked dependencies
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: install ## Run the whole loop on recorded traffic, then leave the proxy running
+demo: install ## Run the whole loop on recorded traffic, then leave the proxy and the dashboard running
 	$(BIN)/stepdown replay $(RECORDING) --settings bench/demo.toml --home .stepdown/demo --stay $(DEMO_FLAGS)
 
 test: install ## Run the tests; those in a browser, and of real training and serving, only where those are installed
