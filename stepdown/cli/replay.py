@@ -284,7 +284,7 @@ def _fill_dashboard(service: Service) -> None:
 
 
 def _stay() -> None:
-    click.echo("\nThe proxy goes on running; Ctrl-C stops it.")
+    click.echo("\nThe proxy and the dashboard go on running; Ctrl-C stops them.")
     try:
         while True:
             time.sleep(3600)
