@@ -9,6 +9,7 @@ import altair as alt
 
 from dashboards.charts.svg import AnyChart
 from dashboards.charts.theme import BOUND, FAINT, GRID, SMALL, STRONG, WIDTH
+from dashboards.charts.values import chart_of
 
 HEIGHT = 64
 _LINE, _ABOVE, _BELOW = 30, 10, 52  # pixels from the top
@@ -33,27 +34,29 @@ def gain_chart(gain: float, threshold: float) -> AnyChart:
     layers = [
         _bar(-reach, at, SMALL, x),
         _bar(at, reach, STRONG, x),
-        alt.Chart(_at(at)).mark_rule(color=BOUND, strokeWidth=1.5).encode(x=x),
+        chart_of(_at(at)).mark_rule(color=BOUND, strokeWidth=1.5).encode(x=x),
         _text(_at(at, takes_small), "left" if at < reach / 2 else "right", _ABOVE, FAINT, x),
-        alt.Chart(_at(gain)).mark_point(color=colour, size=160, y=_LINE, stroke=GRID, opacity=1).encode(x=x),
+        chart_of(_at(gain)).mark_point(color=colour, size=160, y=_LINE, stroke=GRID, opacity=1).encode(x=x),
         _text(_at(gain, f"{100 * gain:+.0f}"), "center", _BELOW, colour, x),
     ]
     return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
 
 
-def _at(x: float, text: str = "") -> Any:
-    return {"values": [{"x": round(100 * x, 2), "text": text}]}
+def _at(x: float, text: str = "") -> list[dict[str, Any]]:
+    return [{"x": round(100 * x, 2), "text": text}]
 
 
 def _bar(low: float, high: float, colour: str, x: alt.X) -> alt.Chart:
-    values: Any = {"values": [{"x": round(100 * low, 2), "x2": round(100 * high, 2)}]}
-    bar = alt.Chart(values).mark_bar(color=colour, opacity=0.35, height=8, y=_LINE, cornerRadiusEnd=0)
+    values = [{"x": round(100 * low, 2), "x2": round(100 * high, 2)}]
+    bar = chart_of(values).mark_bar(color=colour, opacity=0.35, height=8, y=_LINE, cornerRadiusEnd=0)
     return _chart(bar.encode(x=x, x2="x2:Q"))
 
 
-def _text(data: Any, align: Literal["left", "right", "center"], y: int, colour: str, x: alt.X) -> alt.Chart:
+def _text(
+    values: list[dict[str, Any]], align: Literal["left", "right", "center"], y: int, colour: str, x: alt.X
+) -> alt.Chart:
     shift = {"left": 5, "right": -5, "center": 0}[align]
-    text = alt.Chart(data).mark_text(align=align, dx=shift, y=y, color=colour)
+    text = chart_of(values).mark_text(align=align, dx=shift, y=y, color=colour)
     return _chart(text.encode(x=x, text="text:N"))
 
 

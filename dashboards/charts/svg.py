@@ -15,6 +15,7 @@ from functools import lru_cache
 
 import altair as alt
 import vl_convert
+from altair.utils import schemapi
 from markupsafe import Markup
 
 from dashboards.charts.theme import CONFIG, VARIABLES
@@ -80,7 +81,12 @@ def _coloured(svg: str) -> str:
 
 
 def warm() -> None:
-    """Draw some pictures: the first take a second, until all that draws is loaded and compiled."""
+    """Draw some pictures: the first take a second, until all that draws is loaded and compiled.
+
+    From then on Altair does not check each piece of a chart as it is made, which takes as long as drawing it:
+    the tests of the charts have it check them.
+    """
+    schemapi.disable_debug_mode()
     for number in range(WARM_ROUNDS):
         values = [{"at": f"2026-01-{day:02}", "share": day / 40, "name": f"{number}"} for day in range(1, 29)]
         base = chart_of(values).encode(x="at:T", y=alt.Y("share:Q", axis=alt.Axis(format="%")))

@@ -36,7 +36,7 @@ def _channel(name: str, given: Any) -> Any:
 def chart_of(values: Iterable[Mapping[str, Any]]) -> Any:
     """A chart of some values, to be given a mark and encodings.
 
-    They are given to Altair as a plain mapping, because it checks every value of its own kinds of data, which
-    takes longer than drawing them.
+    They are given to Altair as a plain mapping, because it checks every value of its own kinds of data, and
+    as a tuple, because it copies every value of a list at each step; both take longer than drawing them.
     """
-    return Drawing(cast(Any, {"values": list(values)}))
+    return Drawing(cast(Any, {"values": tuple(values)}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import altair as alt
@@ -27,7 +28,13 @@ def drawn(chart: Any) -> Any:
 
 def test_it_is_the_chart_that_altair_makes() -> None:
     values: Any = {"values": VALUES}
-    assert drawn(chart_of(VALUES)).to_dict() == drawn(alt.Chart(values)).to_dict()
+    assert json.loads(drawn(chart_of(VALUES)).to_json()) == json.loads(drawn(alt.Chart(values)).to_json())
+
+
+def test_values_are_not_copied_at_each_step() -> None:
+    chart = chart_of(VALUES).mark_bar().encode(x="at:T")
+    layered: Any = alt.layer(chart, chart.mark_line()).properties(width=100)
+    assert layered.data["values"][0] is VALUES[0]
 
 
 def test_altair_does_not_read_its_whole_schema_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
