@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +84,12 @@ def _same(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode("utf-8", "replace"), other.encode())
 
 
+def _make_key(file: Path) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as new:
+        new.write(secrets.token_bytes(KEY_BYTES))
+
+
 def open_signer(home: Path) -> Signer:
     """The signer of this home, its key made where there is none.
 
@@ -92,13 +99,8 @@ def open_signer(home: Path) -> Signer:
     file = home / KEY_FILE
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            pass
-        else:
-            with os.fdopen(descriptor, "wb") as new:
-                new.write(secrets.token_bytes(KEY_BYTES))
+        with suppress(FileExistsError):  # then it is there already, or another process was first
+            _make_key(file)
         key = file.read_bytes()
     except OSError as error:
         raise SettingsError(f"the dashboard's key {str(file)!r} cannot be kept: {error.strerror}") from error
