@@ -56,20 +56,18 @@ def build_report(
         SettingsError: The task is not declared and has no requests.
         LedgerError: The ledger cannot be read.
     """
-    declared = settings.tasks.get(task)
-    wanted = declared or TaskSettings()
+    wanted = settings.tasks.get(task) or TaskSettings()
     everything = outcomes or read_outcomes(ledger, task, audit_share=wanted.audit_share)
-    if declared is None and everything.requests.empty:
-        known = ", ".join(settings.tasks) or "none"
-        raise SettingsError(f"task {task!r} is not declared and has no requests; declared tasks: {known}")
+    _refuse_unknown(settings, task, everything)
     period = everything.since(since)
     missing: list[str] = []
     promotion = _say(missing, lambda: Registry(ledger).current(task))
     router = _say(missing, lambda: shown_router(ledger, task, promotion))
     in_route = traffic.routed(period)
+    any_routed = not in_route.requests.empty
     labelled = everything.labelled_pairs
     prompts = read_prompts(ledger, labelled["body"]) if router is not None else Prompts({}, 0)
-    rates = rates_of(settings, declared)
+    rates = rates_of(settings, wanted)
     history, offline = everything.pairs_by_small, offline_costs(ledger, task, since)
     machines = machine_costs(ledger, task, since)
     _add_gaps(missing, wanted, everything, in_route, router)
@@ -80,13 +78,11 @@ def build_report(
         served=traffic.served(period),
         calls=traffic.call_lines(period, CONFIDENCE),
         bill=_say(missing, lambda: bill(period, history, rates, CONFIDENCE, offline, machines)),
-        routed_bill=_say(missing, lambda: bill(in_route, history, rates, CONFIDENCE))
-        if len(in_route.requests)
-        else None,
+        routed_bill=_say(missing, lambda: bill(in_route, history, rates, CONFIDENCE)) if any_routed else None,
         audit=audit(period, CONFIDENCE) if period.requests["explored"].any() else None,
         promise=promise(router.id, router.settings, router.summary) if router else None,
         received=traffic.received(period, CONFIDENCE),
-        coverage=traffic.coverage(in_route.requests, CONFIDENCE) if len(in_route.requests) else None,
+        coverage=traffic.coverage(in_route.requests, CONFIDENCE) if any_routed else None,
         slices=traffic.slice_lines(period, CONFIDENCE),
         curves=_say(missing, lambda: _curves(router, labelled, prompts)),
         labels=_say(missing, lambda: _labels(missing, ledger, task, wanted, everything, period)),
@@ -95,6 +91,12 @@ def build_report(
         skipped_bodies=prompts.skipped,
         missing=tuple(dict.fromkeys(missing)),
     )
+
+
+def _refuse_unknown(settings: Settings, task: str, everything: Outcomes) -> None:
+    if task not in settings.tasks and everything.requests.empty:
+        known = ", ".join(settings.tasks) or "none"
+        raise SettingsError(f"task {task!r} is not declared and has no requests; declared tasks: {known}")
 
 
 def _say(missing: list[str], make: Callable[[], T]) -> T | None:
