@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from evals.metrics.intervals import Estimate
 from evals.report.labels import Labels
+
+E = TypeVar("E")
 
 
 class Money(NamedTuple):
@@ -83,8 +85,8 @@ class CallLine:
     estimated: int
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BillWith(Generic[E]):
     """What was spent, and what always-strong would have been.
 
     `counterfactual - live - candidates = gross` and `gross - shadow - exploration - escalation - judge -
@@ -130,15 +132,21 @@ class Bill:
     counterfactual: Money
     gross: Money
     net: Money
-    net_share: Estimate
+    net_share: E
     excluded: int
     unpriced: int
     unpriced_machine_s: float
     method: str
 
 
-@dataclass(frozen=True, slots=True)
-class Audit:
+class Bill(BillWith[Estimate]):
+    """A bill as it is reckoned."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditWith(Generic[E]):
     """What the router's choices cost in quality, on explored requests: a random sample of its traffic.
 
     Attributes:
@@ -155,11 +163,17 @@ class Audit:
     explored: int
     audited: int
     judged: int
-    policy: Estimate
-    strong: Estimate
-    difference: Estimate
+    policy: E
+    strong: E
+    difference: E
     regrets: int
-    regret: Estimate
+    regret: E
+
+
+class Audit(AuditWith[Estimate]):
+    """An audit as it is reckoned."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 from msgspec import Struct
 
 from evals.metrics.intervals import Estimate
-from evals.report.tree import Audit, Bill, Money, Promise
+from evals.report.tree import Audit, AuditWith, Bill, BillWith, Money, Promise
 
 
 class Measured(Struct, frozen=True):
@@ -32,56 +32,32 @@ class Measured(Struct, frozen=True):
         return cls(value, low, high, estimate.n)
 
 
-class Billed(Struct, frozen=True, kw_only=True):
-    """A bill; the fields are those of `evals.report.tree.Bill`."""
+class Billed(BillWith[Measured]):
+    """A bill as it is kept."""
 
-    requests: int
-    answered_small: int
-    live: int
-    candidates: int
-    shadow: int
-    exploration: int
-    escalation: int
-    judge: int
-    evaluations: int
-    trials: int
-    rent: int
-    distillation: int
-    actual: int
-    counterfactual: Money
-    gross: Money
-    net: Money
-    net_share: Measured
-    excluded: int
-    unpriced: int
-    unpriced_machine_s: float
-    method: str
+    __slots__ = ()
 
     @classmethod
     def of(cls, bill: Bill) -> Self:
         """A bill as it is kept."""
-        values = {field.name: getattr(bill, field.name) for field in fields(bill)}
-        return cls(**{**values, "net_share": Measured.of(bill.net_share)})
+        return cls(**_kept(bill))
 
 
-class Audited(Struct, frozen=True, kw_only=True):
-    """An audit of explored requests; the fields are those of `evals.report.tree.Audit`."""
+class Audited(AuditWith[Measured]):
+    """An audit of explored requests as it is kept."""
 
-    explored: int
-    audited: int
-    judged: int
-    policy: Measured
-    strong: Measured
-    difference: Measured
-    regrets: int
-    regret: Measured
+    __slots__ = ()
 
     @classmethod
     def of(cls, audit: Audit) -> Self:
         """An audit as it is kept."""
-        values: dict[str, Any] = {field.name: getattr(audit, field.name) for field in fields(audit)}
-        measured = {k: Measured.of(v) for k, v in values.items() if isinstance(v, Estimate)}
-        return cls(**{**values, **measured})
+        return cls(**_kept(audit))
+
+
+def _kept(reckoned: Bill | Audit) -> dict[str, Any]:
+    """The fields of a bill or an audit, with estimates as JSON knows them."""
+    values = {field.name: getattr(reckoned, field.name) for field in fields(reckoned)}
+    return {k: Measured.of(v) if isinstance(v, Estimate) else v for k, v in values.items()}
 
 
 class Period(Struct, frozen=True, kw_only=True):
