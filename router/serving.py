@@ -1,28 +1,22 @@
-"""Runs the proxy under uvicorn, on uvloop and httptools.
+"""Runs the proxy.
 
-Invariant: a proxy without keys listens on a loopback address only; one that is told to stop (SIGTERM,
-SIGINT) answers what it has begun, and exits with 0.
+Invariant: a proxy without keys listens on a loopback address only.
 """
 
 from __future__ import annotations
 
 import gc
-import signal
-import socket
 import sys
 from collections.abc import Mapping
-
-import uvicorn
 
 from router.access import check_address
 from router.app import create_app
 from router.picking import StagesOf, plain_stages
-from stepdown.errors import StepdownError
+from stepdown.serving import run_app
 from stepdown.settings import Settings
 
 DRAIN_S = 30
 KEEP_ALIVE_S = 75
-BACKLOG = 2048
 COLLECT_AFTER = 20_000  # objects made and not yet freed
 SWITCH_INTERVAL_S = 0.0005  # the writer thread must not keep the event loop waiting for 5 ms
 
@@ -45,30 +39,9 @@ def serve(settings: Settings, environ: Mapping[str, str], *, stages_of: StagesOf
     app = create_app(settings, environ=environ, stages_of=stages_of)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     _collect_seldom()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # uvicorn raises the signal again when it has stopped
-    server = _Server(
-        uvicorn.Config(
-            app,
-            host=settings.proxy.host,
-            port=settings.proxy.port,
-            loop="uvloop",
-            http="httptools",
-            ws="none",
-            interface="asgi3",
-            lifespan="on",
-            proxy_headers=False,
-            server_header=False,
-            access_log=False,
-            log_level="warning",
-            backlog=BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=DRAIN_S,
-        )
-    )
-    server.run()
-    if not server.started:
-        raise StepdownError("the proxy could not start; the line above says why")
+    own = settings.proxy
+    says = "stepdown proxy listening on"
+    run_app(app, own.host, own.port, says=says, drain_s=DRAIN_S, keep_alive_s=KEEP_ALIVE_S)
 
 
 def _collect_seldom() -> None:
@@ -80,13 +53,3 @@ def _collect_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER)
-
-
-class _Server(uvicorn.Server):
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            host = self.config.host
-            port = self.servers[0].sockets[0].getsockname()[1]
-            shown = f"[{host}]" if ":" in host else host
-            print(f"stepdown proxy listening on http://{shown}:{port}", flush=True)
