@@ -118,26 +118,35 @@ class Answering:
         spent = None if None in costs else sum(cost for cost in costs if cost is not None)
         if asked.answer is None:
             return Answered(None, None, asked.error, asked.calls[-1].status, True, spent)
-        kept = self._cached(key, asked.calls[-1])
+        kept = kept_answer(key, asked.calls[-1], task=self._task, purpose=self._purpose)
         await asyncio.to_thread(self._ledger.append, [*asked.bodies[-1:], kept])
         return Answered(kept, asked.answer, None, 200, True, spent)
 
-    def _cached(self, key: str, call: Call) -> CachedAnswer:
-        assert call.body is not None
-        return CachedAnswer(
-            key=key,
-            at=call.at,
-            task=self._task,
-            purpose=self._purpose,
-            model=call.model,
-            latency_ms=call.latency_ms,
-            ttft_ms=call.ttft_ms,
-            prompt_tokens=call.prompt_tokens,
-            completion_tokens=call.completion_tokens,
-            cost_usd_micros=call.cost_usd_micros,
-            finish_reason=call.finish_reason,
-            body=call.body,
-        )
+
+def kept_answer(key: str, call: Call, *, task: str, purpose: str) -> CachedAnswer:
+    """What is kept of a call that got an answer.
+
+    Args:
+        key: Under which it is found again; see `answer_key`.
+        call: The call.
+        task: On whose bill it is.
+        purpose: What it was asked for.
+    """
+    assert call.body is not None, "only what has a body is kept"
+    return CachedAnswer(
+        key=key,
+        at=call.at,
+        task=task,
+        purpose=purpose,
+        model=call.model,
+        latency_ms=call.latency_ms,
+        ttft_ms=call.ttft_ms,
+        prompt_tokens=call.prompt_tokens,
+        completion_tokens=call.completion_tokens,
+        cost_usd_micros=call.cost_usd_micros,
+        finish_reason=call.finish_reason,
+        body=call.body,
+    )
 
 
 def answer_key(model: ModelSettings, fields: Mapping[str, Any], sample: int) -> str:

@@ -22,7 +22,7 @@ from dashboards.playing.columns import POLICY, Column, Offer
 from dashboards.playing.question import Question
 from dashboards.playing.stream import Reader
 from dashboards.texts import answer_text
-from evals.answering import answer_key
+from evals.answering import answer_key, kept_answer
 from evals.report.offline import PLAYGROUND
 from router.attempt import Attempt
 from router.upstream import open_models
@@ -33,7 +33,7 @@ from stepdown.errors import LedgerError, StepdownError, UpstreamError
 from stepdown.ids import digest, new_id
 from stepdown.ledger import Body, Ledger
 from stepdown.prices import MICROS_PER_USD
-from stepdown.records import CachedAnswer, Call, Role, Tier
+from stepdown.records import Call, Role, Tier
 from stepdown.settings import Settings
 
 UNAUTHORIZED = (401, 403)
@@ -121,9 +121,8 @@ class Player:
                 yield attempt
             finally:
                 attempt.end()
-                with anyio.CancelScope(
-                    shield=True
-                ):  # who stops listening stops the model, not the bookkeeping
+                # Who stops listening stops the model, not the bookkeeping.
+                with anyio.CancelScope(shield=True):
                     await asyncio.to_thread(self._keep, alias, attempt, question)
 
     def _keep(self, alias: str, attempt: Attempt, question: Question) -> None:
@@ -135,7 +134,7 @@ class Player:
         call = next(record for record in records if isinstance(record, Call))
         bodies = [record for record in records if isinstance(record, Body)]
         try:
-            self.ledger.append([*bodies, _kept(key, call, self.task)])
+            self.ledger.append([*bodies, kept_answer(key, call, task=self.task, purpose=PLAYGROUND)])
         except LedgerError as error:
             log.error("an answer on the playground is not on the bill: %s", error)
 
@@ -143,24 +142,6 @@ class Player:
 def _has_begun(attempt: Attempt) -> bool:
     """Whether something of an answer came, which may have to be paid for."""
     return attempt.reply is not None and attempt.reply.status < 300 and bool(attempt.body)
-
-
-def _kept(key: str, call: Call, task: str) -> CachedAnswer:
-    assert call.body is not None, "only what has a body is kept"
-    return CachedAnswer(
-        key=key,
-        at=call.at,
-        task=task,
-        purpose=PLAYGROUND,
-        model=call.model,
-        latency_ms=call.latency_ms,
-        ttft_ms=call.ttft_ms,
-        prompt_tokens=call.prompt_tokens,
-        completion_tokens=call.completion_tokens,
-        cost_usd_micros=call.cost_usd_micros,
-        finish_reason=call.finish_reason,
-        body=call.body,
-    )
 
 
 async def _told(
