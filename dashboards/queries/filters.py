@@ -34,13 +34,17 @@ class Outcome(enum.StrEnum):
     HUNG_UP = "hung_up"
     FAILED = "failed"
 
-
-STATUSES = {
-    Outcome.ANSWERED: (0, 400),
-    Outcome.REFUSED: (400, 500),
-    Outcome.HUNG_UP: (HUNG_UP, HUNG_UP + 1),
-    Outcome.FAILED: (500, 1000),
-}
+    def had_by(self, status: ColumnElement[int]) -> ColumnElement[bool]:
+        """The condition that a column of statuses is of this outcome."""
+        match self:
+            case Outcome.ANSWERED:
+                return status < 400
+            case Outcome.REFUSED:
+                return status.between(400, 499) & (status != HUNG_UP)
+            case Outcome.HUNG_UP:
+                return status == HUNG_UP
+            case Outcome.FAILED:
+                return status >= 500
 
 
 class Held(enum.StrEnum):
@@ -141,10 +145,7 @@ class Filters:
         if self.explored is not None:
             found.append(decided["explored"].is_(self.explored))
         if self.outcome is not None:
-            low, high = STATUSES[self.outcome]
-            found.append((r.status >= low) & (r.status < high))
-            if self.outcome is Outcome.REFUSED:
-                found.append(r.status != HUNG_UP)
+            found.append(self.outcome.had_by(r.status))
         return found
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy import ColumnElement, select
 
-from dashboards.queries.filters import HUNG_UP, STATUSES, Filters, Outcome
+from dashboards.queries.filters import Filters
 from evals.rollups.due import Progress
 from evals.rollups.fill import PROGRESS
 from stepdown.ledger import Ledger, schema
@@ -59,10 +59,7 @@ def _counted_conditions(filters: Filters) -> list[ColumnElement[bool]]:
     if filters.reason is not None:
         found.append(table.reason == filters.reason)
     if filters.outcome is not None:
-        low, high = STATUSES[filters.outcome]
-        found.append((table.status >= low) & (table.status < high))
-        if filters.outcome is Outcome.REFUSED:
-            found.append(table.status != HUNG_UP)
+        found.append(filters.outcome.had_by(table.status))
     return found
 
 
