@@ -10,9 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select
-from sqlalchemy.exc import SQLAlchemyError
 
-from stepdown.errors import LedgerError
 from stepdown.ledger import Ledger
 
 
@@ -35,8 +33,5 @@ def reading(ledger: Ledger) -> Iterator[Reads]:
     Raises:
         LedgerError: The ledger cannot be read.
     """
-    try:
-        with ledger.engine.connect() as connection:
-            yield Reads(connection)
-    except SQLAlchemyError as error:
-        raise LedgerError(f"the ledger refused a read: {error}") from error
+    with ledger.reading() as connection:
+        yield Reads(connection)

@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import BigInteger, bindparam, select, type_coerce
-from sqlalchemy.exc import SQLAlchemyError
 
 from evals.rollups.buckets import BUCKETS, bucket_of, trimmed
-from stepdown.errors import LedgerError
 from stepdown.ledger import Ledger, schema
 from stepdown.records import Role
 
@@ -122,13 +120,10 @@ def count_hour(ledger: Ledger, task: str, number: int) -> Hour:
     """
     start = number * HOUR_MICROS
     of_hour = {"of_task": task, "start": start, "end": start + HOUR_MICROS}
-    try:
-        with ledger.engine.connect() as connection:
-            reading = connection.execution_options(yield_per=ROWS_AT_ONCE)  # an hour may be long
-            answered, calls = _count_calls(reading.execute(CALLS, of_hour))
-            requests = _count_requests(reading.execute(REQUESTS, of_hour), answered)
-    except SQLAlchemyError as error:
-        raise LedgerError(f"the ledger refused a read: {error}") from error
+    with ledger.reading() as connection:
+        reading = connection.execution_options(yield_per=ROWS_AT_ONCE)  # an hour may be long
+        answered, calls = _count_calls(reading.execute(CALLS, of_hour))
+        requests = _count_requests(reading.execute(REQUESTS, of_hour), answered)
     return Hour(task, number, requests, calls)
 
 

@@ -177,17 +177,27 @@ class Ledger:
         finally:
             cursor.close()
 
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection for several reads, given back at the end of the block.
+
+        Raises:
+            LedgerError: The database refused one.
+        """
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise LedgerError(f"the ledger refused a read: {_why(error)}") from error
+
     def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         """All rows of a query.
 
         Raises:
             LedgerError: The database refused the query.
         """
-        try:
-            with self.engine.connect() as connection:
-                return connection.execute(statement, parameters or {}).all()
-        except SQLAlchemyError as error:
-            raise LedgerError(f"the ledger refused a read: {_why(error)}") from error
+        with self.reading() as connection:
+            return connection.execute(statement, parameters or {}).all()
 
     def body(self, name: str) -> bytes:
         """The content of a body.

@@ -43,6 +43,16 @@ def test_an_empty_ledger_says_what_to_do(dashboard: Dashboard) -> None:
     assert "No request fits" in dashboard.html("/requests", text="x")
 
 
+def test_an_error_of_the_database_does_not_show_what_it_was_asked(dashboard: Dashboard) -> None:
+    with dashboard.ledger.writing() as connection:
+        connection.exec_driver_sql("DROP TABLE decisions")
+    answer = dashboard.get("/requests", model="a secret")
+    assert answer.status_code == 503
+    assert "the ledger refused a read" in answer.text
+    assert "SELECT" not in answer.text
+    assert "a secret" not in answer.text
+
+
 def test_pages_lead_to_older_and_back_to_newer_ones(dashboard: Dashboard) -> None:
     keep(dashboard, *(asked(n) for n in range(120)))
     first = dashboard.html("/requests")
