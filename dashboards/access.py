@@ -162,6 +162,14 @@ def is_from_elsewhere(headers: Mapping[str, str]) -> bool:
     return site not in (None, "same-origin", "none")
 
 
+def is_by_https(headers: Mapping[str, str]) -> bool:
+    """Whether a browser says that the page which sent this form came by https.
+
+    The dashboard itself speaks plain http: whatever ends TLS is before it, and what that says is not asked.
+    """
+    return headers.get("origin", "").startswith("https://")
+
+
 def _name_in(host: str) -> str:
     """The name in a Host header, without the port; empty where it cannot be read."""
     try:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from dashboards.access import COOKIE, is_from_elsewhere
+from dashboards.access import COOKIE, is_by_https, is_from_elsewhere
 from dashboards.asked import THEME, THEMES, query_of, read_fields, theme_of
 from dashboards.refusals import LABELS_PATH, SIGN_IN_PATH, refusal
 from dashboards.site import SIGN_OUT_PATH, THEME_PATH, Form, Site, Visit, action
@@ -57,7 +57,8 @@ async def _sign_in(site: Site, request: Request) -> Response:
         return refusal(site, request, error)
     only_labels = site.doors.person(session).only_labels
     response = RedirectResponse(LABELS_PATH if only_labels else to, status_code=303)
-    response.set_cookie(COOKIE, site.doors.cookie(session), httponly=True, samesite="strict", path="/")
+    cookie, by_https = site.doors.cookie(session), is_by_https(request.headers)
+    response.set_cookie(COOKIE, cookie, secure=by_https, httponly=True, samesite="strict", path="/")
     return response
 
 

@@ -36,6 +36,14 @@ def test_who_is_not_signed_in_is_led_back_to_what_they_asked_for(guarded: Dashbo
     assert guarded.html("/promotions")
 
 
+def test_a_session_that_began_by_https_is_not_sent_by_plain_http(guarded: Dashboard) -> None:
+    for origin, is_kept_from_http in (("https://127.0.0.1", True), ("http://127.0.0.1", False)):
+        headers = {"origin": origin, "sec-fetch-site": "same-origin"}
+        answer = guarded.post("/sign-in", headers, token="", key="open sesame")
+        assert answer.status_code == 303
+        assert ("; secure" in answer.headers["set-cookie"].lower()) is is_kept_from_http, origin
+
+
 def test_a_wrong_key_opens_nothing(guarded: Dashboard) -> None:
     for key in ("", "wrong", "é\ud800".encode("utf-8", "replace").decode(), "x" * 5000):
         answer = guarded.sign_in(key)
