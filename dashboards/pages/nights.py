@@ -63,14 +63,17 @@ def routes(site: Site) -> list[Route]:
 def nights(visit: Visit) -> Response:
     """Show the newest nights, and when the next one is due."""
     before = visit.query.get("before", "")
-    found = newest_nights(visit.site.ledger, visit.task, before)
+    found = newest_nights(visit.site.ledger, visit.task, before, A_PAGE + 1)
+    if before and not found:
+        raise NotThere(f"task {visit.task!r} has no night before {before!r:.100}", param="before")
+    shown = found[:A_PAGE]
     return visit.render(
         "nights.html",
-        nights=found,
+        nights=shown,
         status=_status(visit),
         tones=TONES,
         before=before,
-        older=found[-1].account.id if len(found) == A_PAGE else "",
+        older=shown[-1].account.id if len(found) > A_PAGE else "",
     )
 
 
@@ -104,7 +107,7 @@ def review_start(visit: Visit) -> Response:
     declared = visit.site.settings.tasks.get(task)
     student = declared.student if declared else None
     running = under_way(ledger, task)
-    last = newest_nights(ledger, task)[:1]
+    last = newest_nights(ledger, task, most=1)
     return visit.render(
         "night_start.html",
         stages=[(str(stage), DOES[stage], minutes_of(stage, student)) for stage in Stage] if student else [],

@@ -1,6 +1,6 @@
 """The nights of a task as the ledger has them.
 
-Invariant: it reads nights and their events alone, at most a page of them, and changes nothing.
+Invariant: it reads nights and their events alone, no more of them than asked for, and changes nothing.
 """
 
 from __future__ import annotations
@@ -55,20 +55,22 @@ class OneNight:
     report: Artifact | None
 
 
-def newest_nights(ledger: Ledger, task: str, before: str = "") -> list[ToldNight]:
-    """A page of nights, the newest first.
+def newest_nights(ledger: Ledger, task: str, before: str = "", most: int = A_PAGE) -> list[ToldNight]:
+    """Nights, the newest first.
 
     Args:
         ledger: Where they are.
         task: Name of the task.
-        before: Id of a night: those that began before it; empty is from the newest on.
+        before: Id of a night: those that began before it, and none where there is no such night; empty is
+            from the newest on.
+        most: How many at most.
 
     Raises:
         LedgerError: The ledger cannot be read.
     """
-    query = select(_n).where(_n.c.task == task).order_by(_n.c.at.desc(), _n.c.id.desc()).limit(A_PAGE)
+    query = select(_n).where(_n.c.task == task).order_by(_n.c.at.desc(), _n.c.id.desc()).limit(most)
     if before:
-        at = select(_n.c.at).where(_n.c.id == before).scalar_subquery()
+        at = select(_n.c.at).where(_n.c.id == before, _n.c.task == task).scalar_subquery()
         query = query.where(or_(_n.c.at < at, and_(_n.c.at == at, _n.c.id < before)))
     nights = [Night(**row._mapping) for row in ledger.rows(query)]
     events = defaultdict(list)

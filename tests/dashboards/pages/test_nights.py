@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -133,3 +134,27 @@ def test_nights_are_shown_page_by_page(nightly: Dashboard, ledger: Ledger) -> No
     rest = nightly.html(older[1].replace("&amp;", "&"))
     assert rest.count('class="night"') == 2
     assert f"{AT:%Y-%m-%d}" in rest
+    assert ">Older</a>" not in rest
+
+
+def test_a_page_that_holds_all_nights_leads_to_no_older_ones(nightly: Dashboard, ledger: Ledger) -> None:
+    nights = [AT + timedelta(days=day) for day in range(A_PAGE)]
+    ledger.append(
+        [
+            Night(id=f"{TASK}/{at:%Y-%m-%d}", task=TASK, date=f"{at:%Y-%m-%d}", at=at, actor="auto")
+            for at in nights
+        ]
+    )
+    assert ">Older</a>" not in nightly.html("/nights")
+
+
+def test_older_than_a_night_that_is_not_there_is_not_there(nightly: Dashboard, ledger: Ledger) -> None:
+    nights = [
+        Night(id=f"{task}/2026-11-22", task=task, date="2026-11-22", at=AT, actor="auto")
+        for task in (TASK, "other")
+    ]
+    ledger.append([nights[0], replace(nights[1], at=AT + timedelta(days=1))])
+    for before in ("no/such/night", "other/2026-11-22", NIGHT):
+        answer = nightly.get("/nights", before=before)
+        assert answer.status_code == 404, before
+        assert "has no night before" in answer.text
