@@ -12,9 +12,8 @@ from typing import Protocol
 from markupsafe import Markup
 
 from dashboards.amounts import dollars
+from dashboards.render import NO_DATA
 from evals.metrics.intervals import Estimate
-
-NO_DATA = "no data"
 
 
 class Known(Protocol):

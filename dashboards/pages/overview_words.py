@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from dashboards.figures import estimate
 from dashboards.queries.overview import Traffic
 from dashboards.queries.period import Period
 from dashboards.render import count, dollars_of, money, percent, share
 from dashboards.site import Visit
-from evals.metrics.intervals import Estimate
 from evals.report.tree import Money
-from evals.summary.documents import Billed, Measured, Outlook, Totals, Window
+from evals.summary.documents import Billed, Outlook, Totals, Window
 from stepdown.records import Mode
 
 CENT, TEN_DOLLARS = 10_000, 10_000_000  # in micro-dollars
@@ -123,13 +123,6 @@ def _less(micros: int) -> Markup:
     return Markup("−{}").format(dollars_of(micros)) if micros else Markup("")
 
 
-def estimate_of(found: Measured | None) -> Estimate | None:
-    """A measured value as an estimate; None where there is none."""
-    if found is None or found.value is None or found.low is None or found.high is None:
-        return None
-    return Estimate(found.value, found.low, found.high, found.n)
-
-
 def _why(totals: Totals | None, window: Window | None) -> str:
     if totals is None or window is None:
         return "comes with the first report of the workers"
@@ -154,7 +147,7 @@ def _share_saved(visit: Visit, period: Period, bill: Billed | None, why: str) ->
     if bill is None:
         return Stat(name, money(None), why, "", link, "What a bound buys")
     whole = bill.counterfactual.value
-    found = estimate_of(bill.net_share)
+    found = estimate(bill.net_share)
     known = Markup("<span class=figure>{}</span>").format(share(bill.net.value / whole if whole else None))
     note = f"of {dollars_of(whole)} that {period.words} would have cost on strong"
     return Stat(name, percent(found) if found and found.n else known, note, "", link, "What a bound buys")
@@ -167,7 +160,7 @@ def _quality(visit: Visit, period: Period, totals: Totals | None, window: Window
         f"promised: loses at most {100 * bound:g}%" if bound is not None and _is_promised(totals) else ""
     )
     audit = window.audit if window else None
-    found = estimate_of(audit.difference) if audit else None
+    found = estimate(audit.difference) if audit else None
     if audit is None or found is None or not found.n:
         asked = promised or "measured on the explored share of mode route"
         return Stat(name, percent(None), asked, "", link, "What is in force")
@@ -182,7 +175,7 @@ def _is_promised(totals: Totals | None) -> bool:
 
 def _coverage(visit: Visit, period: Period, traffic: Traffic, window: Window | None) -> Stat:
     name, link = "Answered by small", visit.link("/requests", mode="route", tier="small", since=period.query)
-    found = estimate_of(window.coverage) if window else None
+    found = estimate(window.coverage) if window else None
     note = f"{traffic.routed_small:,} of {traffic.routed:,} requests of mode route, {period.words}"
     if found is not None and found.n:
         return Stat(name, percent(found), note, "", link, "Those requests")

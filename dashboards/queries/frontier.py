@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-import msgspec
 from sqlalchemy import select
 
-from evals.frontier import FRONTIER, Choice, Frontier, from_json
+from evals.frontier import Choice, Frontier
 from evals.refit import ROUTER
 from evals.summary.documents import Outlook
 from evals.summary.kept import newest
@@ -21,7 +20,6 @@ from stepdown.ledger import Ledger, schema
 from stepdown.records import Deployed, Mode
 from stepdown.registry import Registry
 from stepdown.settings import Settings, TaskSettings
-from stepdown.summaries import Summaries
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,30 +64,23 @@ def standing_of(ledger: Ledger, settings: Settings, task_name: str) -> Standing:
     Raises:
         LedgerError: The ledger cannot be read.
     """
-    registry, summary = Registry(ledger), Summaries(ledger).newest(task_name, FRONTIER)
+    registry, kept = Registry(ledger), newest(ledger, task_name, Frontier)
     current = registry.current(task_name)
     deployed = current.deployed if current else Deployed()
     sequence = current.sequence if current else 0
     task = with_bound(settings.tasks.get(task_name, TaskSettings()), deployed)
-    document = _read(summary.content) if summary else None
+    document = kept.document if kept else None
     outlook = None if document else newest(ledger, task_name, Outlook)
     return Standing(
         task=task,
         deployed=deployed,
         sequence=sequence,
-        at=summary.at if summary and document else None,
+        at=kept.at if kept else None,
         document=document,
         in_force=_in_force(ledger, document, deployed, sequence, task) if document else None,
         routers=0 if document else registry.count(ROUTER, task_name),
         outlook=outlook.document if outlook else None,
     )
-
-
-def _read(content: bytes) -> Frontier | None:
-    try:
-        return from_json(content)
-    except msgspec.DecodeError:
-        return None  # of another version: the next report keeps one of this
 
 
 def _in_force(
