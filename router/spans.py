@@ -20,7 +20,6 @@ from stepdown.records import Call, Role, Tier
 from stepdown.tracing import Attributes, Span, Tracing, current, in_force
 
 CARRIED = (b"traceparent", b"tracestate")
-CLIENTS_FAULT = range(400, 500)
 
 
 class Traced:

@@ -9,18 +9,17 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from bench.dashboard.pattern import RARE_NUMBER, Answer, Pattern
 from stepdown.ledger import Record
-from stepdown.ledger.schema import EPOCH
+from stepdown.ledger.schema import EPOCH, MICROSECOND
 from stepdown.records import Call, Decision, Label, Mode, Reason, Request, Role, Tier, Verdict
 
 EXPLORATION, SHADOW_SHARE = 0.05, 0.6
 RARE_AT = (0.2, 0.5, 0.9)  # where in the traffic the one rare prompt is asked
 LABELLER, VERSION = "check:number", "bench"
 CONVERSATIONS = 5000
-MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class InForce:
         router: Artifact id of the router for the small model as declared, `student_router` for the student.
         threshold: Of both routers.
         student: Artifact id of the student.
-        models: Names that calls carry, by tier; `served` is the student's.
+        strong: Name that calls of the strong model carry; likewise `small`, and `served` of the student.
     """
 
     router: str
