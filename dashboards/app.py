@@ -35,20 +35,27 @@ A_YEAR_S = 31_536_000
 LEAST_GZIPPED = 1000
 
 
-def create_app(settings: Settings, *, ledger: Ledger, environ: Mapping[str, str] = os.environ) -> Starlette:
-    """The dashboard for these settings.
+def create_app(
+    settings: Settings,
+    *,
+    ledger: Ledger,
+    environ: Mapping[str, str] = os.environ,
+    kept_s: float = 0.0,
+) -> Starlette:
+    """The dashboard for these settings; its `state.site` is what its pages are made from.
 
     Args:
         settings: All settings.
         ledger: An open ledger.
         environ: Where the keys of models are, for the playground.
+        kept_s: How old that may be which takes long to make, in seconds; 0 makes it anew for each visit.
 
     Raises:
         SettingsError: It would be open to other machines, or its key cannot be kept.
     """
     check_dashboard(settings)
     doors = Doors(settings, open_signer(Path(settings.home).absolute()))
-    site = Site(ledger, settings, environ, doors, Renderer())
+    site = Site(ledger, settings, environ, doors, Renderer(), kept_s)
 
     async def wrong(request: Request, error: Exception) -> Response:
         return refusal(site, request, error)
@@ -65,7 +72,9 @@ def create_app(settings: Settings, *, ledger: Ledger, environ: Mapping[str, str]
     ]
     middleware = [Middleware(SecurityHeaders), Middleware(GZipMiddleware, minimum_size=LEAST_GZIPPED)]
     handlers: Mapping[Any, Any] = {HTTPException: wrong, Exception: fault}
-    return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
+    app.state.site = site
+    return app
 
 
 async def _healthz(request: Request) -> Response:

@@ -68,6 +68,11 @@ class Renderer:
         }
         environment.globals |= {"asset": asset, "version": __version__, "pages": PAGES, "now": now}
 
+    def warm(self) -> None:
+        """Compile all templates, so that the first visitor of a page does not wait for it."""
+        for name in self._environment.list_templates():
+            self._environment.get_template(name)
+
     def render(self, template: str, visit: Visit, values: Mapping[str, Any]) -> str:
         """A page within its frame, or a part of one."""
         token = visit.site.doors.token(visit.session)

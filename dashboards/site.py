@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlencode
 
 from starlette.concurrency import run_in_threadpool
@@ -21,11 +21,13 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from dashboards.access import COOKIE, Doors, Person
+from dashboards.ahead import Ahead, Preview
 from dashboards.asked import check_text, path_of, query_of, read_fields, theme_of
 from dashboards.events import EventStream
 from dashboards.refusals import LABELS_PATH, ONLY_LABELS, refusal
 from dashboards.render import Renderer
 from dashboards.session import Session
+from dashboards.shelf import Shelf
 from stepdown.errors import BadRequest, Forbidden, Unauthorized
 from stepdown.ledger import Ledger
 from stepdown.settings import DEFAULT_TASK, Settings
@@ -35,7 +37,10 @@ TOKEN = "token"
 MAX_SAID_BYTES = 3_000  # browsers drop a cookie of more than 4,096 bytes
 SIGN_OUT_PATH = "/sign-out"
 THEME_PATH = "/theme"
+NOBODY = Person("")
 FOR_EVERYBODY = (LABELS_PATH, SIGN_OUT_PATH, THEME_PATH)
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +55,9 @@ class Site:
         environ: Where the keys of models are.
         doors: Who is let in.
         renderer: Makes HTML.
+        kept_s: How old that may be which takes long to make, in seconds; 0 makes it anew for each visit.
+        shelf: Where it is kept.
+        ahead: Draws pages before somebody asks for them, once it was started.
     """
 
     ledger: Ledger
@@ -57,6 +65,9 @@ class Site:
     environ: Mapping[str, str]
     doors: Doors
     renderer: Renderer
+    kept_s: float
+    shelf: Shelf = field(default_factory=Shelf)
+    ahead: Ahead = field(default_factory=Ahead)
 
     @property
     def tasks(self) -> list[str]:
@@ -76,6 +87,7 @@ class Visit:
         query: The query, the last value of each name.
         names: The variable parts of the path.
         theme: `light` or `dark` where the person chose one; else empty.
+        kept_s: How old that may be which takes long to make, in seconds.
         said: What the action before this page has to say.
         is_part: Whether htmx asks for a part of the page.
     """
@@ -86,6 +98,7 @@ class Visit:
     path: str
     query: Mapping[str, str]
     names: Mapping[str, str]
+    kept_s: float
     theme: str = ""
     said: str = ""
     is_part: bool = False
@@ -114,6 +127,10 @@ class Visit:
     def section(self) -> str:
         """The page among those of the menu: the beginning of the path."""
         return "/" + self.path.split("/")[1]
+
+    def kept(self, name: str, make: Callable[[], T]) -> T:
+        """What takes long to make, as it was lately made for this task: it must not depend on who asks."""
+        return self.site.shelf.take((self.task, name), make, self.kept_s)
 
     def render(self, template: str, **values: Any) -> Response:
         """The page, or the part of it that a template is."""
@@ -178,6 +195,19 @@ def stream(site: Site, path: str, function: Streams) -> Route:
     return Route(path, partial(_serve_stream, site, function), methods=["POST"])
 
 
+def preview(
+    site: Site, path: str, function: Page, query: Mapping[str, str], *, is_arrival: bool = False
+) -> Preview:
+    """A page to be drawn ahead, as nobody in particular would ask for it."""
+
+    def see(task: str) -> Response:
+        session = site.doors.visit()
+        asked = {"task": task, **query}
+        return function(Visit(site, NOBODY, session, path, asked, names={}, kept_s=0.0))
+
+    return Preview(see, is_arrival)
+
+
 def done(visit: Visit, path: str, said: str) -> Response:
     """Go on to a page, which says what was done."""
     response = RedirectResponse(path, status_code=303)
@@ -204,6 +234,8 @@ async def _serve(site: Site, show: Page | None, act: Action | None, request: Req
         else:
             assert show is not None
             response = await run_in_threadpool(show, visit)
+            if (task := visit.query.get("task", site.tasks[0])) in site.tasks:
+                site.ahead.saw(task)
         _keep_cookies(visit, request, response)
     except Exception as error:
         response = refusal(site, request, error)
@@ -257,6 +289,7 @@ async def enter(site: Site, request: Request) -> Visit:
         path=path,
         query=query_of(request),
         names={name: str(value) for name, value in request.path_params.items()},
+        kept_s=site.kept_s,
         theme=theme_of(request),
         said=unquote(request.cookies.get(FLASH, "")),
         is_part="hx-request" in request.headers,

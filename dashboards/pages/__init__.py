@@ -1,4 +1,7 @@
-"""The pages: each module has `routes(site)`, and knows what its page shows and takes."""
+"""The pages: each module has `routes(site)`, and knows what its page shows and takes.
+
+Those whose charts take long have `previews(site)` too: what of them is drawn before somebody asks.
+"""
 
 from dashboards.pages import (
     entry,
@@ -27,3 +30,4 @@ ROUTES = (
     nights.routes,
     promotions.routes,
 )
+PREVIEWS = (overview.previews, frontier.previews, slices.previews)

@@ -15,11 +15,12 @@ from markupsafe import Markup
 from starlette.responses import Response
 from starlette.routing import Route
 
+from dashboards.ahead import Preview
 from dashboards.charts.frontier import frontier_chart, in_force, looked_at
 from dashboards.charts.svg import draw
 from dashboards.figures import amount, estimate, percent_text
 from dashboards.queries.frontier import Standing, standing_of
-from dashboards.site import Form, Site, Visit, action, done, page
+from dashboards.site import Form, Site, Visit, action, done, page, preview
 from evals.bounds import apply, propose
 from evals.frontier import Choice, Frontier
 from stepdown.errors import BadRequest, StepdownError
@@ -55,6 +56,11 @@ def routes(site: Site) -> list[Route]:
         page(site, REVIEW, review),
         action(site, REVIEW, set_bound),
     ]
+
+
+def previews(site: Site) -> list[Preview]:
+    """The page as it is before anything is asked of it."""
+    return [preview(site, PATH, frontier, {})]
 
 
 def frontier(visit: Visit) -> Response:
@@ -140,11 +146,6 @@ def _look(visit: Visit, standing: Standing, document: Frontier) -> Look:
     choice = document.choices[step]
     is_now = choice.max_quality_loss == standing.bound
     return Look(choice, step, is_now and standing.in_force is not None, _why_not(visit, standing, is_now))
-
-
-def _other(look: Look) -> Choice | None:
-    """What is looked at, where it is not what is in force."""
-    return None if look.is_in_force else look.choice
 
 
 def _step(visit: Visit, standing: Standing, choices: Sequence[Choice]) -> int:

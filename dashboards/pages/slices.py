@@ -15,12 +15,13 @@ from markupsafe import Markup
 from starlette.responses import Response
 from starlette.routing import Route
 
+from dashboards.ahead import Preview
 from dashboards.charts.slices import Row, cost_chart, quality_chart
 from dashboards.charts.svg import draw
 from dashboards.figures import amount, estimate, percent_text
 from dashboards.queries.slices import LOOKED_AT, Asked, newest_of, requests_of
 from dashboards.render import share
-from dashboards.site import NotThere, Site, Visit, page
+from dashboards.site import NotThere, Site, Visit, page, preview
 from evals.slices.verdict import May
 from evals.summary.documents import Measured, SliceLine, SlicesDocument
 from evals.summary.kept import Kept, newest
@@ -96,6 +97,11 @@ class Wish:
 def routes(site: Site) -> list[Route]:
     """The routes of this page."""
     return [page(site, PATH, slices), page(site, f"{PATH}/{{id}}", one_slice)]
+
+
+def previews(site: Site) -> list[Preview]:
+    """The page as it is before anything is asked of it."""
+    return [preview(site, PATH, slices, {})]
 
 
 def slices(visit: Visit) -> Response:

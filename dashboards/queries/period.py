@@ -89,6 +89,16 @@ def floor(at: datetime, width: timedelta) -> datetime:
     return EPOCH + (at - EPOCH) // width * width
 
 
+def check_range(name: str) -> None:
+    """Refuse what is no period.
+
+    Raises:
+        BadRequest: There is no such period.
+    """
+    if name not in WORDS:
+        raise BadRequest(f"range = {name!r:.40} is none; there are {', '.join(WORDS)}", param="range")
+
+
 def period_of(name: str, at: datetime, first: datetime | None) -> Period:
     """A period by its name, from the first request on: hours while there are few, then days.
 
@@ -100,8 +110,7 @@ def period_of(name: str, at: datetime, first: datetime | None) -> Period:
     Raises:
         BadRequest: There is no such period.
     """
-    if name not in WORDS:
-        raise BadRequest(f"range = {name!r:.40} is none; there are {', '.join(WORDS)}", param="range")
+    check_range(name)
     start = min(first or at - LENGTHS[DEFAULT], at - HOUR)
     longest = LENGTHS.get(name, LONGEST)
     is_cut = start < at - longest

@@ -16,6 +16,7 @@ from httpx import Response
 from starlette.testclient import TestClient
 
 from dashboards.app import create_app
+from dashboards.site import Site
 from stepdown.ledger import Ledger
 from stepdown.settings import DashboardSettings, ModelSettings, Settings, TaskSettings
 
@@ -36,11 +37,13 @@ class Dashboard:
         client: The browser: it keeps cookies, and follows no redirect unless told.
         ledger: Where the dashboard reads and writes.
         settings: All settings.
+        site: What its pages are made from.
     """
 
     client: TestClient
     ledger: Ledger
     settings: Settings
+    site: Site
 
     def get(self, path: str, /, **query: Any) -> Response:
         """A page, as it is answered."""
@@ -97,11 +100,11 @@ def open_dashboard(ledger: Ledger, tmp_path: Path) -> Iterator[Open]:
     """Opens dashboards over the test's ledger, with whatever settings it names."""
     with ExitStack() as stack:
 
-        def opened(*, environ: dict[str, str] | None = None, **more: Any) -> Dashboard:
+        def opened(*, environ: dict[str, str] | None = None, kept_s: float = 0.0, **more: Any) -> Dashboard:
             settings = settings_of(tmp_path / "home", ledger, **more)
-            app = create_app(settings, ledger=ledger, environ=environ or {})
+            app = create_app(settings, ledger=ledger, environ=environ or {}, kept_s=kept_s)
             client = TestClient(app, base_url=BASE_URL, follow_redirects=False, raise_server_exceptions=False)
-            return Dashboard(stack.enter_context(client), ledger, settings)
+            return Dashboard(stack.enter_context(client), ledger, settings, app.state.site)
 
         yield opened
 
