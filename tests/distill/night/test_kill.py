@@ -8,7 +8,7 @@ import signal
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,9 @@ from distill.night.machine import ENDED, MOST_TRIES, Stage, asleep
 from distill.night.run import look
 from stepdown.ledger import Ledger, schema
 from stepdown.registry import Registry
+from tests.distill.night.nights import AT, NIGHT
 from tests.distill.night.rooms import TASK, Rooms, Scene, asked_before, settings_for
 
-AT = datetime(2026, 11, 22, 2, 31, tzinfo=UTC)
-NIGHT = f"{TASK}/2026-11-22"
 SETTINGS: dict[str, Any] = {"sleeps": True, "practice_rounds": 1, "variants": ("adapter", "int8")}
 KINDS = ("slices", "dataset", "student", "practice", "gate", "router", "night")
 
