@@ -78,8 +78,10 @@ class Registry:
         """Put something in force, if promotion number `after` is still the newest.
 
         Returns:
-            False where somebody else promoted meanwhile, and nothing was changed.
+            False where it is not, as somebody else promoted meanwhile; nothing was changed.
         """
+        if after != self._newest_number(task):
+            return False
         promotion = Promotion(
             task=task,
             sequence=after + 1,
@@ -92,11 +94,14 @@ class Registry:
         try:
             self._ledger.append([promotion])
         except LedgerError:
-            newest = self.current(task)
-            if newest is not None and newest.sequence > after:
+            if self._newest_number(task) > after:
                 return False
             raise
         return True
+
+    def _newest_number(self, task: str) -> int:
+        newest = self.current(task)
+        return newest.sequence if newest is not None else 0
 
     def keep(
         self,

@@ -6,7 +6,7 @@ Invariant: nothing is deleted; a rollback is a promotion that names those it tak
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stepdown.records import ACTOR, Deployed, Promotion
 
@@ -48,6 +48,16 @@ class Rollback(NamedTuple):
 
     to: Deployed
     takes_back: tuple[int, ...]
+
+    @property
+    def named(self) -> str:
+        """The numbers of the promotions that it takes back, for people."""
+        return ", ".join(map(str, self.takes_back))
+
+    @property
+    def evidence(self) -> dict[str, Any]:
+        """What makes a promotion this rollback."""
+        return {ROLLBACK_OF: list(self.takes_back)}
 
 
 def rollback_of(history: Sequence[Promotion]) -> Rollback | None:

@@ -5,36 +5,18 @@ Invariant: nothing is moved but by a promotion that is based on the very one tha
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from starlette.responses import Response
 from starlette.routing import Route
 
+from dashboards.moves import changes, check_small, check_task, in_force, promote, review
 from dashboards.site import Form, NotThere, Site, Visit, action, done, page
 from stepdown.errors import BadRequest, StepdownError
 from stepdown.records import Artifact, Deployed, Mode, Promotion
 from stepdown.registry import Registry
-from stepdown.rollback import ROLLBACK_OF, rollback_of
+from stepdown.rollback import Rollback, rollback_of
 
 PATH = "/promotions"
 MOST_SHOWN = 200
-NAMES = {
-    "mode": "Mode",
-    "artifact": "Router",
-    "student": "Student",
-    "candidate": "On trial",
-    "candidate_router": "Router on trial",
-    "candidate_share": "Share on trial",
-    "max_quality_loss": "Bound set by hand",
-}
-
-
-class Change(NamedTuple):
-    """One line of a diff of what is in force."""
-
-    name: str
-    before: str
-    after: str
 
 
 def routes(site: Site) -> list[Route]:
@@ -52,10 +34,7 @@ def routes(site: Site) -> list[Route]:
 def promotions(visit: Visit) -> Response:
     """Show what is in force, and all that was."""
     history = Registry(visit.site.ledger).history(visit.task)
-    steps = [
-        (one, changes(before.deployed if before else Deployed(), one.deployed))
-        for before, one in _steps(history)
-    ]
+    steps = [(one, changes(before, one.deployed)) for before, one in _steps(history)]
     return visit.render(
         "promotions.html",
         current=history[-1] if history else None,
@@ -72,7 +51,7 @@ def promotion(visit: Visit) -> Response:
     sequence = visit.names["sequence"]
     for before, one in _steps(history):
         if str(one.sequence) == sequence:
-            diff = changes(before.deployed if before else Deployed(), one.deployed)
+            diff = changes(before, one.deployed)
             return visit.render("promotion.html", promotion=one, diff=diff)
     raise NotThere(f"task {visit.task!r} has no promotion {sequence!r:.100}")
 
@@ -82,94 +61,69 @@ def review_move(visit: Visit) -> Response:
     mode = _mode(visit.query.get("mode", ""))
     registry = Registry(visit.site.ledger)
     history = registry.history(visit.task)
-    now = history[-1].deployed if history else Deployed()
+    now = in_force(history)
     to = _moved(visit, registry, now, mode)
-    return visit.render(
-        "review.html",
+    return review(
+        visit,
+        history,
+        to,
         title=f"Move to mode {mode}",
         action=f"{PATH}/move",
-        fields={
-            "task": visit.task,
-            "mode": mode.value,
-            "router": to.artifact or "",
-            "after": history[-1].sequence if history else 0,
-        },
-        diff=changes(now, to),
-        warns=_warnings(now),
-        asks_reason=True,
+        fields={"task": visit.task, "mode": mode.value, "router": to.artifact or ""},
         button=f"Move to mode {mode}",
         back=visit.link(PATH),
+        warns=["A student is on trial; this ends its trial."] if now.candidate else [],
     )
 
 
 def move(visit: Visit, form: Form) -> Response:
     """Move to a mode."""
-    task, registry = _task_of(visit, form), Registry(visit.site.ledger)
+    check_task(visit, form)
+    task, registry = visit.task, Registry(visit.site.ledger)
     to = _moved(visit, registry, registry.deployed(task), _mode(form["mode"]))
     if (to.artifact or "") != form["router"]:
         raise StepdownError(f"a newer router of task {task!r} was fitted meanwhile; look, and try again")
-    _promote(visit, form, task, to, form.get("reason").strip() or "on the dashboard", {})
+    promote(visit, form, to)
     return done(visit, visit.link(PATH), f"Task {task} is in mode {to.mode} now.")
 
 
 def review_rollback(visit: Visit) -> Response:
     """Show what a rollback would put back."""
     history = Registry(visit.site.ledger).history(visit.task)
-    found = rollback_of(history)
-    if found is None:
-        raise StepdownError(f"task {visit.task!r} has no promotion to roll back; it is in mode strong")
-    return visit.render(
-        "review.html",
-        title="Roll back promotion " + ", ".join(map(str, found.takes_back)),
+    found = _rollback(visit.task, history)
+    return review(
+        visit,
+        history,
+        found.to,
+        title=f"Roll back promotion {found.named}",
         action=f"{PATH}/rollback",
-        fields={"task": visit.task, "after": history[-1].sequence},
-        diff=changes(history[-1].deployed, found.to),
-        warns=[],
-        asks_reason=False,
+        fields={"task": visit.task},
         button="Roll back",
         back=visit.link(PATH),
+        asks_reason=False,
     )
 
 
 def roll_back(visit: Visit, form: Form) -> Response:
     """Put back what was in force before the last promotion."""
-    task = _task_of(visit, form)
-    found = rollback_of(Registry(visit.site.ledger).history(task))
+    check_task(visit, form)
+    found = _rollback(visit.task, Registry(visit.site.ledger).history(visit.task))
+    named = found.named
+    promote(visit, form, found.to, reason=f"rollback of promotion {named}", evidence=found.evidence)
+    return done(visit, visit.link(PATH), f"Promotion {named} of task {visit.task} was rolled back.")
+
+
+def _rollback(task: str, history: list[Promotion]) -> Rollback:
+    found = rollback_of(history)
     if found is None:
         raise StepdownError(f"task {task!r} has no promotion to roll back; it is in mode strong")
-    named = ", ".join(map(str, found.takes_back))
-    _promote(
-        visit, form, task, found.to, f"rollback of promotion {named}", {ROLLBACK_OF: list(found.takes_back)}
-    )
-    return done(visit, visit.link(PATH), f"Promotion {named} of task {task} was rolled back.")
+    return found
 
 
-def changes(before: Deployed, after: Deployed) -> list[Change]:
-    """The diff of what is in force."""
-    return [
-        Change(NAMES[name], _shown(getattr(before, name)), _shown(getattr(after, name)))
-        for name in Deployed._fields
-        if getattr(before, name) != getattr(after, name)
-    ]
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "none"
-    return f"{100 * value:g}%" if isinstance(value, float) else str(value)
-
-
-def _steps(history: list[Promotion]) -> list[tuple[Promotion | None, Promotion]]:
-    return list(zip([None, *history], history, strict=False))
-
-
-def _task_of(visit: Visit, form: Form) -> str:
-    task = form["task"]
-    if task != visit.task:
-        raise BadRequest(
-            f"the form is about task {task!r:.200} and the page about {visit.task!r}", param="task"
-        )
-    return task
+def _steps(history: list[Promotion]) -> list[tuple[Deployed, Promotion]]:
+    """Each promotion, and what was in force before it."""
+    before = [Deployed(), *(one.deployed for one in history)]
+    return list(zip(before, history, strict=False))
 
 
 def _mode(name: str) -> Mode:
@@ -182,9 +136,8 @@ def _mode(name: str) -> Mode:
 
 def _moved(visit: Visit, registry: Registry, now: Deployed, mode: Mode) -> Deployed:
     """What is in force in a mode: in mode route with the newest router of the model in service."""
-    declared = visit.site.settings.tasks.get(visit.task)
-    if mode is not Mode.STRONG and (declared is None or declared.small is None):
-        raise StepdownError(f"task {visit.task!r} has no small model; set tasks.{visit.task}.small")
+    if mode is not Mode.STRONG:
+        check_small(visit)
     router = _router(registry, visit.task, now) if mode is Mode.ROUTE else None
     return now.settled._replace(mode=mode, artifact=router.id if router else None)
 
@@ -196,22 +149,3 @@ def _router(registry: Registry, task: str, now: Deployed) -> Artifact:
             f"task {task!r} has no router yet; the workers fit one when there are labels enough"
         )
     return found
-
-
-def _warnings(now: Deployed) -> list[str]:
-    return ["A student is on trial; this ends its trial."] if now.candidate else []
-
-
-def _promote(
-    visit: Visit, form: Form, task: str, to: Deployed, reason: str, evidence: dict[str, object]
-) -> None:
-    registry = Registry(visit.site.ledger)
-    after = form.whole("after")
-    current = registry.current(task)
-    if current is not None and current.deployed == to:
-        raise StepdownError(f"task {task!r} is so already; nothing was changed")
-    moved = (current.sequence if current else 0) == after and registry.promote(
-        task, to, actor=visit.person.name, reason=reason[:1000], evidence=evidence, after=after
-    )
-    if not moved:
-        raise StepdownError(f"task {task!r} was promoted by somebody else meanwhile; look, and try again")

@@ -1,7 +1,7 @@
 """The students of a task: where each comes from, what became of it, what it earns; and forms that move it.
 
-Invariant: nothing is moved but by `distill.rollout.steps`, on the very promotion that was shown, under the
-name of the person who asked for it.
+Invariant: nothing is moved but on the very promotion that was shown, under the name of the person who asked
+for it: a step on by `distill.rollout.steps`, and back by a rollback.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from dashboards.amounts import dollars
 from dashboards.charts.students import gate_differences, is_difference, training_curves
-from dashboards.pages.promotions import changes
+from dashboards.moves import check_small, in_force, promote, reason_of, review
 from dashboards.queries.students import OneStudent, read_school, read_student, watched
 from dashboards.site import Form, NotThere, Site, Visit, action, done, page
 from distill.bill.keep import kept_roll
@@ -26,9 +26,9 @@ from distill.rollout.steps import by_hand, planned_by_hand
 from distill.rollout.trial import rollback_from_service
 from distill.verdict import Criterion, Outcome
 from stepdown.errors import BadRequest, StepdownError
-from stepdown.records import Deployed, Promotion
+from stepdown.records import Promotion
 from stepdown.registry import Registry
-from stepdown.rollback import ROLLBACK_OF, Rollback, rollback_of
+from stepdown.rollback import Rollback, rollback_of
 from stepdown.settings import StudentSettings
 
 PATH = "/students"
@@ -64,7 +64,7 @@ def routes(site: Site) -> list[Route]:
         page(site, PATH, students),
         page(site, f"{PATH}/{{student}}", student),
         page(site, f"{PATH}/{{student}}/promote", review_promote),
-        action(site, f"{PATH}/{{student}}/promote", promote),
+        action(site, f"{PATH}/{{student}}/promote", take_step),
         page(site, f"{PATH}/{{student}}/rollback", review_rollback),
         action(site, f"{PATH}/{{student}}/rollback", take_back),
     ]
@@ -117,26 +117,26 @@ def review_promote(visit: Visit) -> Response:
     """Show what a step of a student would change."""
     found, step = _found(visit), visit.query.get("step", SHADOW)
     name, history = found.line.student, Registry(visit.site.ledger).history(visit.task)
-    _check_small(visit)
+    check_small(visit)
     to = planned_by_hand(visit.site.ledger, visit.task, history, name, router=None, share=_share(step))
-    return visit.render(
-        "review.html",
-        title=f"{_words(step).capitalize()}: student {name[:12]}",
+    said = _words(step).capitalize()
+    return review(
+        visit,
+        history,
+        to,
+        title=f"{said}: student {name[:12]}",
         action=f"{PATH}/{name}/promote",
-        fields={"step": step, "after": history[-1].sequence if history else 0},
-        diff=changes(_deployed(history), to),
-        warns=_warnings(found, step),
-        asks_reason=True,
-        button=_words(step).capitalize(),
+        fields={"step": step},
+        button=said,
         back=visit.link(f"{PATH}/{name}"),
+        warns=_warnings(found, step),
     )
 
 
-def promote(visit: Visit, form: Form) -> Response:
+def take_step(visit: Visit, form: Form) -> Response:
     """Make the step."""
-    found, step = _found(visit), form["step"]
-    name = found.line.student
-    _check_small(visit)
+    name, step = _found(visit).line.student, form["step"]
+    check_small(visit)
     by_hand(
         visit.site.ledger,
         visit.task,
@@ -144,7 +144,7 @@ def promote(visit: Visit, form: Form) -> Response:
         router=None,
         share=_share(step),
         actor=visit.person.name,
-        reason=form.get("reason").strip()[:1000] or "on the dashboard",
+        reason=reason_of(form),
         after=form.whole("after"),
     )
     return done(visit, visit.link(f"{PATH}/{name}"), f"Student {name[:12]}: {_words(step)}.")
@@ -152,17 +152,14 @@ def promote(visit: Visit, form: Form) -> Response:
 
 def review_rollback(visit: Visit) -> Response:
     """Show what taking a student out would put back."""
-    found = _found(visit)
-    name, history = found.line.student, Registry(visit.site.ledger).history(visit.task)
-    to = _rollback(visit.task, history, name)
-    return visit.render(
-        "review.html",
+    name, history = _found(visit).line.student, Registry(visit.site.ledger).history(visit.task)
+    return review(
+        visit,
+        history,
+        _rollback(visit.task, history, name).to,
         title=f"Take out student {name[:12]}",
         action=f"{PATH}/{name}/rollback",
-        fields={"after": history[-1].sequence},
-        diff=changes(history[-1].deployed, to.to),
-        warns=[],
-        asks_reason=True,
+        fields={},
         button="Roll back",
         back=visit.link(f"{PATH}/{name}"),
     )
@@ -170,26 +167,15 @@ def review_rollback(visit: Visit) -> Response:
 
 def take_back(visit: Visit, form: Form) -> Response:
     """Take a student out."""
-    found, task = _found(visit), visit.task
-    name, registry = found.line.student, Registry(visit.site.ledger)
-    history, after = registry.history(task), form.whole("after")
-    to = _rollback(task, history, name)
-    moved = history[-1].sequence == after and registry.promote(
-        task,
-        to.to,
-        actor=visit.person.name,
-        reason=form.get("reason").strip()[:1000] or "on the dashboard",
-        evidence={ROLLBACK_OF: list(to.takes_back)},
-        after=after,
-    )
-    if not moved:
-        raise StepdownError(f"task {task!r} was promoted by somebody else meanwhile; look, and try again")
+    name, history = _found(visit).line.student, Registry(visit.site.ledger).history(visit.task)
+    found = _rollback(visit.task, history, name)
+    promote(visit, form, found.to, evidence=found.evidence)
     return done(visit, visit.link(f"{PATH}/{name}"), f"Student {name[:12]} was taken out.")
 
 
 def _rollback(task: str, history: Sequence[Promotion], student: str) -> Rollback:
     """The rollback that takes a student out; one in service goes with a trial that is under way."""
-    current, found = _deployed(history), None
+    current, found = in_force(history), None
     if student == current.candidate:
         found = rollback_of(history)
     elif student == current.student:
@@ -204,18 +190,6 @@ def _found(visit: Visit) -> OneStudent:
     if found is None:
         raise NotThere(f"task {visit.task!r} has no student {visit.names['student']!r:.100}")
     return found
-
-
-def _deployed(history: Sequence[Promotion]) -> Deployed:
-    return history[-1].deployed if history else Deployed()
-
-
-def _check_small(visit: Visit) -> None:
-    declared = visit.site.settings.tasks.get(visit.task)
-    if declared is None or declared.small is None:
-        raise StepdownError(
-            f"task {visit.task!r} has no small model to serve a student; set tasks.{visit.task}.small"
-        )
 
 
 def _steps(visit: Visit) -> tuple[float, ...]:

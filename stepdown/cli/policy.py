@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import click
@@ -18,7 +17,7 @@ from stepdown.ids import now
 from stepdown.ledger import Ledger, schema
 from stepdown.records import Artifact, Deployed, Mode, Promotion
 from stepdown.registry import Registry
-from stepdown.rollback import ROLLBACK_OF, rollback_of
+from stepdown.rollback import rollback_of
 from stepdown.settings import DEFAULT_TASK, Settings
 
 
@@ -197,8 +196,7 @@ def rollback(settings: Settings, task: str) -> None:
     found = rollback_of(registry.history(task))
     if found is None:
         raise StepdownError(f"task {task!r} has no promotion to roll back; it is in mode strong")
-    reason = f"rollback of promotion {', '.join(map(str, found.takes_back))}"
-    _move(registry, task, found.to, reason, evidence={ROLLBACK_OF: list(found.takes_back)})
+    _move(registry, task, found.to, f"rollback of promotion {found.named}", evidence=found.evidence)
 
 
 def _move(
@@ -206,7 +204,7 @@ def _move(
     task: str,
     to: Deployed,
     reason: str,
-    evidence: Mapping[str, Any] = MappingProxyType({}),
+    evidence: Mapping[str, Any] = {},
 ) -> None:
     current = registry.current(task)
     if current is not None and current.deployed == to:
@@ -216,7 +214,7 @@ def _move(
         to,
         actor=getpass.getuser(),
         reason=reason,
-        evidence=dict(evidence),
+        evidence=evidence,
         after=current.sequence if current else 0,
     )
     if not moved:

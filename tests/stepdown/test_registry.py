@@ -45,6 +45,14 @@ def test_of_two_that_promote_from_the_same_state_one_loses(ledger: Ledger) -> No
     assert current.mode == Mode.SHADOW
 
 
+@pytest.mark.parametrize("after", [-1, 2, 7])
+def test_what_is_based_on_no_promotion_or_one_to_come_is_not_put_in_force(ledger: Ledger, after: int) -> None:
+    registry = Registry(ledger)
+    assert promote(registry, Mode.SHADOW, 0)
+    assert not promote(registry, Mode.ROUTE, after)
+    assert [one.sequence for one in registry.history("t")] == [1]
+
+
 def test_a_corrupt_promotion_is_refused_by_name(ledger: Ledger) -> None:
     registry = Registry(ledger)
     promote(registry, Mode.SHADOW, 0)

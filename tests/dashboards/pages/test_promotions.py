@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from dashboards.pages.promotions import MOST_SHOWN, changes
+from dashboards.pages.promotions import MOST_SHOWN
 from stepdown.ledger import Ledger
 from stepdown.records import Deployed, Mode
 from stepdown.registry import Registry
@@ -197,13 +197,3 @@ def test_the_newest_come_first_and_no_more_than_can_be_read(dashboard: Dashboard
     assert "step 5." not in html
     assert f"The newest {MOST_SHOWN} of {MOST_SHOWN + 5}." in html
     assert "step 5." in dashboard.html("/promotions/5")
-
-
-def test_a_diff_names_what_differs_and_nothing_else() -> None:
-    before, after = Deployed(Mode.SHADOW), Deployed(Mode.ROUTE, "a", max_quality_loss=0.015)
-    assert changes(before, before) == []
-    assert [tuple(line) for line in changes(before, after)] == [
-        ("Mode", "shadow", "route"),
-        ("Router", "none", "a"),
-        ("Bound set by hand", "none", "1.5%"),
-    ]
