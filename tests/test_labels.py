@@ -73,6 +73,19 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             yield started
 
 
+@pytest.fixture(scope="module")
+def served(service: Service) -> list[str]:
+    """The ids of the requests that the task has had: one a prompt."""
+    client = openai.OpenAI(base_url=f"{service.url}/v1", api_key="none", max_retries=0)
+    service.wait_for_mode(Mode.SHADOW)
+    create = client.chat.completions.with_raw_response.create
+    raws = [
+        create(model="stepdown", messages=[{"role": "user", "content": prompt}]).headers for prompt in PROMPTS
+    ]
+    service.wait_for_calls()
+    return [headers["x-stepdown-request-id"] for headers in raws]
+
+
 def labels_of(service: Service, labeller: str) -> dict[str, str]:
     """Verdicts of a labeller by the model that gave the answer, of the newest call of each."""
     labels, calls = schema.labels, schema.calls
@@ -82,16 +95,8 @@ def labels_of(service: Service, labeller: str) -> dict[str, str]:
     }
 
 
-def test_users_judges_and_people_label_what_the_proxy_served(service: Service) -> None:
-    client = openai.OpenAI(base_url=f"{service.url}/v1", api_key="none", max_retries=0)
-    service.wait_for_mode(Mode.SHADOW)
-    create = client.chat.completions.with_raw_response.create
-    raws = [
-        create(model="stepdown", messages=[{"role": "user", "content": prompt}]).headers for prompt in PROMPTS
-    ]
-    service.wait_for_calls()
-
-    said = {"request_id": raws[0]["x-stepdown-request-id"], "thumb": "down", "edit": LONG}
+def test_users_judges_and_people_label_what_the_proxy_served(service: Service, served: list[str]) -> None:
+    said = {"request_id": served[0], "thumb": "down", "edit": LONG}
     assert httpx.post(f"{service.url}/v1/feedback", json=said, headers=SAME_KEY).status_code == 200
     service._wait_until("feedback is labelled", lambda: len(labels_of(service, "feedback:edit")) > 0)
     assert labels_of(service, "feedback:thumb") == {"strong-1": "bad"}
@@ -130,10 +135,10 @@ def test_a_new_model_runs_its_suites_by_itself(service: Service) -> None:
     assert quality == {"strong": 0.0, "small": 1.0}
 
 
-def test_the_traffic_is_sliced(service: Service) -> None:
+def test_the_traffic_is_sliced(service: Service, served: list[str]) -> None:
     def known() -> int:
         kept = service.registry.newest("slices", DEFAULT_TASK)
         return kept.summary["prompts"] if kept else 0
 
     service._wait_until("slices are kept", lambda: known() > 0)
-    assert known() <= len(PROMPTS)
+    assert known() <= len(served)
