@@ -17,7 +17,7 @@ from datetime import datetime
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, Select, String, and_, func, literal, select, true
+from sqlalchemy import ColumnElement, Row, Select, String, and_, case, func, literal, or_, select
 
 from evals.checks import Check, Outcome, Subject, applied, build_check, unscored
 from evals.checks.outcome import limit_s, reads_prompt
@@ -194,13 +194,12 @@ def first_unlabelled(ledger: Ledger, task_name: str, task: TaskSettings) -> date
 
 
 def _oldest(ledger: Ledger, task_name: str, task: TaskSettings, limit: int) -> list[Backlog]:
-    found = [
-        item
-        for labeller in labellers(task)
-        for item in _without_label(ledger, task_name, task, labeller, limit)
+    declared = {labeller.name: labeller for labeller in labellers(task)}
+    statement = unlabelled(task_name, task, _COLUMNS).order_by(_r.c.at, _c.c.id).limit(limit)
+    return [
+        _backlog(row, declared.get(row.wanted) or _undeclared(row.wanted, task_name, task))
+        for row in ledger.rows(statement)
     ]
-    found += _undeclared(ledger, task_name, task, limit)
-    return sorted(found, key=lambda item: (item.at, item.call))[:limit]
 
 
 def count_waiting(ledger: Ledger, task_name: str, task: TaskSettings) -> int:
@@ -247,13 +246,6 @@ def _labelable(task_name: str, columns: Iterable[Any]) -> Select[Any]:
     )
 
 
-def _no_label(labeller: ColumnElement[Any], version: str) -> ColumnElement[bool]:
-    found = select(_l.c.subject).where(
-        _l.c.subject == _c.c.id, _l.c.labeller == labeller, _l.c.version == version
-    )
-    return ~found.correlate(_c, _r, _a).exists()
-
-
 _COLUMNS = (
     _r.c.at,
     _c.c.id,
@@ -267,33 +259,32 @@ _COLUMNS = (
 )
 
 
-def _without_label(
-    ledger: Ledger, task_name: str, task: TaskSettings, labeller: Labeller, limit: int
-) -> list[Backlog]:
-    statement = lacking(task_name, task, labeller, _COLUMNS)
-    return [_backlog(row, labeller) for row in ledger.rows(statement.order_by(_r.c.at).limit(limit))]
+def unlabelled(task_name: str, task: TaskSettings, columns: Iterable[Any]) -> Select[Any]:
+    """Select columns of the calls that lack the label which now applies, and have what its check needs.
 
-
-def lacking(task_name: str, task: TaskSettings, labeller: Labeller, columns: Iterable[Any]) -> Select[Any]:
-    """Select columns of the calls that lack the label of a check and have what it needs."""
-    ready = _reference().is_not(None) if labeller.needs_reference else true()
-    return _labelable(task_name, columns).where(
-        _check_name(task) == labeller.name, ready, _no_label(literal(labeller.labeller), labeller.version)
+    One check applies to a call, so that one pass over the calls finds those of all checks; its name is column
+    `wanted`. It may be one that the caller, or an answer file, named and the task does not declare.
+    """
+    name, declared = _check_name(task), labellers(task)
+    needing = [labeller.name for labeller in declared if labeller.needs_reference]
+    versions = {labeller.name: literal(labeller.version, String) for labeller in declared}
+    undeclared = literal(UNDECLARED, String)
+    labelled = select(_l.c.subject).where(
+        _l.c.subject == _c.c.id,
+        _l.c.labeller == literal(PREFIX, String).concat(name),
+        _l.c.version == (case(versions, value=name, else_=undeclared) if versions else undeclared),
+    )
+    return _labelable(task_name, (*columns, name.label("wanted"))).where(
+        name.is_not(None),
+        or_(name.not_in(needing), _reference().is_not(None)),
+        ~labelled.correlate(_c, _r, _a).exists(),
     )
 
 
-def _undeclared(ledger: Ledger, task_name: str, task: TaskSettings, limit: int) -> list[Backlog]:
-    """Calls whose caller, or answer file, named a check that the task does not declare."""
-    name = _check_name(task)
-    statement = _labelable(task_name, (*_COLUMNS, name.label("wanted"))).where(
-        name.is_not(None), name.not_in(list(task.checks)), _no_label(literal(PREFIX).concat(name), UNDECLARED)
-    )
-    found = []
-    for row in ledger.rows(statement.order_by(_r.c.at).limit(limit)):
-        known = ", ".join(task.checks) or "none"
-        error = CheckError(f"check {row.wanted!r} is not declared for task {task_name!r}; declared: {known}")
-        found.append(_backlog(row, Labeller(row.wanted, UNDECLARED, error)))
-    return found
+def _undeclared(name: str, task_name: str, task: TaskSettings) -> Labeller:
+    known = ", ".join(task.checks) or "none"
+    error = CheckError(f"check {name!r} is not declared for task {task_name!r}; declared: {known}")
+    return Labeller(name, UNDECLARED, error)
 
 
 def _backlog(row: Row[Any], labeller: Labeller) -> Backlog:

@@ -1,8 +1,9 @@
 """What is left to do, of all tasks, counted often and cheaply: how many answers wait for a label, since when.
 
 Invariant: a look goes on where the one before found the first that waits, so that it does not read what has
-long been labelled; once an hour everything is looked at, for calls that were made late for old requests and
-references that came late. Counts end at a limit.
+long been labelled; once an hour it begins at the beginning, for calls that were made late for old requests
+and references that came late. However large a ledger is, of a task no more than its newest requests are read,
+or the worker that looks could not beat meanwhile. Counts end at a limit.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from evals.judge.judges import version_of
 from evals.labelling import labellers
 from evals.summary.documents import Operations
 from evals.summary.kept import EVERYBODY, keep, newest
-from evals.summary.waiting import Waiting, waiting_for
+from evals.summary.waiting import Waiting, newest_since, waiting_for_checks
 from stepdown.ids import now
 from stepdown.labellers import Kind, labeller_name
 from stepdown.ledger import Ledger
@@ -27,20 +28,20 @@ from stepdown.summaries import Summaries
 WHOLE_LOOK = timedelta(hours=1)
 UNDER_WAY = timedelta(hours=1)  # a call may be committed so long after its request came
 MOST, MOST_JUDGED = 10_000, 1_000
+LOOKED_AT, LOOKED_AT_BY_JUDGE = 1_000_000, 100_000  # requests; a judge's share is drawn one by one
 LABELS, EVALS, FITS = "labels", "evals", "fits"
 
 
 class _Backlog(NamedTuple):
-    """What waits for one labeller.
+    """What waits in a queue for the checks of a task, or for one of its judges.
 
     Attributes:
-        key: Names the labeller and its version.
+        key: Names those who label and their versions.
         capped: Whether there may be more.
     """
 
     task: str
     queue: str
-    labeller: str
     key: str
     waiting: Waiting
     capped: bool
@@ -76,7 +77,12 @@ def keep_operations(ledger: Ledger, settings: Settings, *, at: datetime | None =
             FITS: _overdue_s(ledger, settings, at),
         },
         by_labeller={
-            task: {one.labeller: one.waiting.answers for one in backlogs if one.task == task}
+            task: {
+                name: answers
+                for one in backlogs
+                if one.task == task
+                for name, answers in one.waiting.by_labeller.items()
+            }
             for task in settings.tasks
         },
         capped=tuple(sorted({one.task for one in backlogs if one.capped})),
@@ -91,16 +97,18 @@ def _backlogs(
     ledger: Ledger, settings: Settings, name: str, frontiers: Mapping[str, datetime]
 ) -> Iterator[_Backlog]:
     task = settings.tasks[name]
-    for check in labellers(task):
-        key = f"{name}\n{check.labeller}\n{check.version}"
-        waiting = waiting_for(ledger, name, task, check, since=frontiers.get(key), most=MOST)
-        yield _Backlog(name, LABELS, check.labeller, key, waiting, waiting.answers >= MOST)
+    checks = [f"{check.labeller} {check.version}" for check in labellers(task)]
+    key = "\n".join((name, f"check {task.check}", *checks))
+    since = frontiers.get(key) or newest_since(ledger, name, LOOKED_AT)
+    waiting = waiting_for_checks(ledger, name, task, since=since, most=MOST)
+    yield _Backlog(name, LABELS, key, waiting, waiting.answers >= MOST)
     for sought in _judges(settings, name, task):
         key = f"{name}\n{sought.labeller}\n{sought.version}"
-        items = list(islice(unjudged(ledger, sought, frontiers.get(key)), MOST_JUDGED))
-        answers = sum(len(item.subjects) for item in items)
+        since = frontiers.get(key) or newest_since(ledger, name, LOOKED_AT_BY_JUDGE)
+        items = list(islice(unjudged(ledger, sought, since), MOST_JUDGED))
+        answers = {sought.labeller: sum(len(item.subjects) for item in items)}
         waiting = Waiting(answers, items[0].at if items else None)
-        yield _Backlog(name, EVALS, sought.labeller, key, waiting, len(items) >= MOST_JUDGED)
+        yield _Backlog(name, EVALS, key, waiting, len(items) >= MOST_JUDGED)
 
 
 def _judges(settings: Settings, name: str, task: TaskSettings) -> Iterator[Sought]:

@@ -109,6 +109,32 @@ def test_counts_end_at_their_limit_and_say_so(ledger: Ledger, monkeypatch: pytes
     assert found.oldest_unlabelled_s == {"default": 5 * 3600.0}
 
 
+def test_a_check_that_is_not_declared_waits_for_the_label_that_says_so(ledger: Ledger) -> None:
+    task = TaskSettings(check="forgotten", checks=TASK.checks)
+    settings = Settings(models=SETTINGS.models, tasks={"default": task})
+    ask(ledger, NOW)
+    assert keep_operations(ledger, settings, at=NOW).by_labeller == {"default": {"check:forgotten": 1}}
+    label_all(ledger, settings.tasks, batch=100, budget_s=60)
+    assert keep_operations(ledger, settings, at=NOW).label_backlog == {"default": 0}
+
+
+def test_of_a_large_ledger_the_newest_requests_are_looked_at(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for minutes in range(4):
+        ask(ledger, START + timedelta(minutes=minutes), small="small says")
+    task = TaskSettings(check="some", checks=TASK.checks, judges={"j": JUDGE})
+    settings = Settings(models=SETTINGS.models, tasks={"default": task})
+    monkeypatch.setattr(operations, "LOOKED_AT", 4)
+    monkeypatch.setattr(operations, "LOOKED_AT_BY_JUDGE", 4)
+    assert keep_operations(ledger, settings, at=NOW).label_backlog == {"default": 16}
+    monkeypatch.setattr(operations, "LOOKED_AT", 3)
+    monkeypatch.setattr(operations, "LOOKED_AT_BY_JUDGE", 2)
+    found = keep_operations(ledger, settings, at=NOW + timedelta(hours=1))
+    assert found.by_labeller == {"default": {"check:some": 6, "judge:j": 4}}
+    assert found.oldest_unlabelled_s == {"default": (NOW + timedelta(hours=1, minutes=-1) - START).seconds}
+
+
 def test_reports_that_are_overdue_age_the_queue_that_makes_them(ledger: Ledger) -> None:
     Summaries(ledger).keep("default", "totals", b"{}")
     kept = Summaries(ledger).newest("default", "totals")
