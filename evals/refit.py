@@ -23,6 +23,7 @@ from evals.promotion import (
     CERTIFIABLE,
     CHOICES,
     JUDGED_BY,
+    Promise,
     Step,
     look_after,
     next_step,
@@ -204,11 +205,20 @@ def prompts_to_certify(ledger: Ledger, task_name: str, task: TaskSettings) -> in
         LedgerError: The ledger refused.
     """
     wanted = promise_of(bounded(Registry(ledger), task_name, task))
-    delta = share_of(wanted.delta, look_after(_looks(ledger, task_name)))
+    delta = next_delta(ledger, task_name, wanted)
     n = prompts_needed(wanted.epsilon, delta)
     while most_regrets(n, wanted.epsilon, delta) < 1:
         n += 1
     return math.ceil(n / CALIBRATION_SHARE)
+
+
+def next_delta(ledger: Ledger, task_name: str, wanted: Promise) -> float:
+    """The part of the promise's delta that the next fit is certified with.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    return share_of(wanted.delta, look_after(_looks(ledger, task_name)))
 
 
 def _looks(ledger: Ledger, task_name: str) -> list[int]:

@@ -16,7 +16,8 @@ import pandas as pd
 
 from evals.metrics.intervals import Floats
 from evals.outcomes import certifiable, training_examples
-from evals.promotion import promise_of, share_of
+from evals.promotion import promise_of
+from evals.refit import ROUTER, next_delta
 from evals.report.layout import dollars
 from evals.summary.alarms import alarms
 from evals.summary.documents import Outlook, Saving
@@ -105,14 +106,13 @@ def _a_month(lately: _Lately) -> int:
 
 
 def _has_router(scene: Scene) -> bool:
-    return Registry(scene.ledger).count("router", scene.task) > 0
+    return Registry(scene.ledger).count(ROUTER, scene.task) > 0
 
 
 def _to_certificate(scene: Scene, may_certify: Sequence[str]) -> int:
     """Prompts yet to be labelled, of which a share calibrates, until a bound is possible at all."""
     promise = promise_of(scene.declared)
-    look = Registry(scene.ledger).count("router", scene.task) + 1
-    needed = prompts_needed(promise.epsilon, share_of(promise.delta, look))
+    needed = prompts_needed(promise.epsilon, next_delta(scene.ledger, scene.task, promise))
     have = int(calibration_mask(may_certify, CALIBRATION_SHARE, SEED).sum())
     return math.ceil(max(0, needed - have) / CALIBRATION_SHARE)
 

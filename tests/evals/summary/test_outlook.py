@@ -10,6 +10,7 @@ from msgspec import structs
 
 from evals.outcomes import read_outcomes
 from evals.promotion import share_of
+from evals.refit import ROUTER
 from evals.summary.alarms import silent_workers
 from evals.summary.documents import Alarm, Operations, Outlook
 from evals.summary.kept import EVERYBODY, keep
@@ -21,6 +22,7 @@ from router.fitting.splits import calibration_mask
 from stepdown.heartbeat import worker_beat
 from stepdown.ids import now
 from stepdown.ledger import Ledger, schema
+from stepdown.registry import Registry
 from stepdown.replicas import Replica, Replicas, State
 from stepdown.settings import Settings
 from tests.evals.ledgers import START, Writer
@@ -64,6 +66,15 @@ def test_a_new_task_is_told_how_many_labels_it_needs(ledger: Ledger) -> None:
     assert found.labels_to_certificate * CALIBRATION_SHARE >= needed
     assert found.lines[0].startswith("needs about 60 more labels for a first router: 40 of 100")
     assert "first certificate of at most 2.0% regrets" in found.lines[1]
+
+
+def test_after_a_fit_a_certificate_needs_what_the_next_fit_will_ask_for(ledger: Ledger) -> None:
+    shadowed(ledger, 40)
+    before = looked(ledger)
+    Registry(ledger).keep(ROUTER, "default", b"fitted", settings={"look": 1}, summary={})
+    more = prompts_needed(0.02, share_of(0.05, 3)) - prompts_needed(0.02, share_of(0.05, 1))
+    needs = looked(ledger).labels_to_certificate - before.labels_to_certificate
+    assert needs == pytest.approx(more / CALIBRATION_SHARE, abs=1)
 
 
 def test_days_to_go_are_at_the_rate_of_late(ledger: Ledger) -> None:
