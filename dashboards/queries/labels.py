@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import and_, func, select
+from sqlalchemy import func, select
 
 from evals.metrics.intervals import Estimate
 from evals.report.keep import REPORT
@@ -18,8 +18,6 @@ from stepdown.labellers import Kind, labeller_name
 from stepdown.ledger import Ledger, schema
 from stepdown.records import Verdict
 from stepdown.registry import Registry
-
-LOOKED_BACK = 50_000  # newest labels among which a person's own are looked for
 
 _l, _c, _r = schema.labels, schema.calls, schema.requests
 
@@ -129,20 +127,11 @@ def newest_measured(ledger: Ledger, task: str) -> Measured | None:
 def labelled_since(ledger: Ledger, task: str, annotator: str, since: datetime) -> int:
     """How many items of a task a person has labelled since a time, skipped ones left out.
 
-    It is looked for among the labels of the newest answers that have any, for people are asked about those.
-
     Raises:
         LedgerError: The ledger cannot be read.
     """
-    newest = (
-        select(_l.c.subject, _l.c.labeller, _l.c.version)
-        .order_by(_l.c.subject.desc())
-        .limit(LOOKED_BACK)
-        .subquery()
-    )
-    same = and_(*(_l.c[name] == newest.c[name] for name in ("subject", "labeller", "version")))
-    joined = newest.join(_l, same).join(_c, _c.c.id == newest.c.subject).join(_r, _r.c.id == _c.c.request)
-    own = newest.c.labeller == labeller_name(Kind.PERSON, annotator)
-    given = (_l.c.at >= since) & (_l.c.verdict != Verdict.UNSCORED) & (_r.c.task == task)
-    query = select(func.count(_c.c.request.distinct())).select_from(joined).where(own & given)
-    return int(ledger.rows(query)[0][0])
+    joined = _l.join(_c, _c.c.id == _l.c.subject).join(_r, _r.c.id == _c.c.request)
+    own = (_l.c.labeller == labeller_name(Kind.PERSON, annotator)) & (_l.c.at >= since)
+    given = (_l.c.verdict != Verdict.UNSCORED) & (_r.c.task == task)
+    query = select(func.count(_c.c.request.distinct())).select_from(joined)
+    return int(ledger.rows(query.where(schema.OF_PEOPLE, own, given))[0][0])

@@ -18,6 +18,10 @@ def upgrade() -> None:
     op.add_column("promotions", sa.Column("max_quality_loss", sa.Float(), nullable=True))
     op.add_column("requests", sa.Column("trace", sa.String(length=64), nullable=True))
     op.create_index("calls_by_time", "calls", ["at"])
+    of_people = sa.text("substr(labeller, 1, 7) = 'person:'")
+    op.create_index(
+        "labels_of_people", "labels", ["labeller", "at"], sqlite_where=of_people, postgresql_where=of_people
+    )
     op.create_table(
         "request_hours",
         sa.Column("task", sa.String(length=200), nullable=False),
