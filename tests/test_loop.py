@@ -22,7 +22,7 @@ LEARNING, ROUTED = 300, 60
 EPSILON = 0.05
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def pairs() -> list[RecordedPair]:
     return list(made_pairs(LEARNING + ROUTED))
 
@@ -57,11 +57,11 @@ def loop_settings(home: Path, upstream: str) -> Settings:
     return load_settings("/dev/null", environ={}, overrides=values)
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, pairs: list[RecordedPair]) -> Iterator[Service]:
+@pytest.fixture
+def service(tmp_path: Path, pairs: list[RecordedPair]) -> Iterator[Service]:
     with (
         RecordedUpstream(pairs) as upstream,
-        Service(loop_settings(tmp_path_factory.mktemp("loop"), upstream), DEFAULT_TASK) as running,
+        Service(loop_settings(tmp_path, upstream), DEFAULT_TASK) as running,
     ):
         yield running
 
@@ -107,6 +107,7 @@ def test_traffic_is_learnt_from_and_then_routed(service: Service, pairs: list[Re
     service.wait_for_calls()
     service.wait_for_labels()
     assert_the_ledger_adds_up(service, by_reason)
+    assert_the_reports_say_it(service)
 
 
 def assert_the_ledger_adds_up(service: Service, by_reason: dict[str, int]) -> None:
@@ -124,13 +125,10 @@ def assert_the_ledger_adds_up(service: Service, by_reason: dict[str, int]) -> No
     assert propensities <= {1.0, 0.8, 0.2}
 
 
-def test_the_report_says_what_was_saved(service: Service) -> None:
+def assert_the_reports_say_it(service: Service) -> None:
     report = build_report(service.ledger, service.settings, DEFAULT_TASK)
     assert report.served is not None
     assert report.served.requests == LEARNING + ROUTED
-
-
-def test_the_worker_keeps_a_report_of_its_own(service: Service) -> None:
     service._wait_until("a report", lambda: service.registry.newest("report", DEFAULT_TASK) is not None, 30)
     kept = service.registry.newest("report", DEFAULT_TASK)
     assert kept is not None
