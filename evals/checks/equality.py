@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 Path = tuple[str | int | None, ...]  # None is any place of a list
 STEP = re.compile(r'(?:^|\.)([^.\[\]"]+)|\[(\d*)\]|(?:^|\.)?\["((?:[^"\\]|\\.)*)"\]')
@@ -105,6 +105,34 @@ class Equality:
     tolerance: Tolerance
     tolerances: Mapping[Path, Tolerance]
     unordered: bool | tuple[Path, ...] = False
+
+    @classmethod
+    def of(
+        cls,
+        ignore_case: bool,
+        tolerance: float,
+        tolerances: Mapping[str, float | str],
+        unordered: bool | tuple[str, ...],
+    ) -> Self:
+        """The comparison that the settings of a check ask for.
+
+        Args:
+            ignore_case: As here.
+            tolerance: Largest relative difference of numbers that no path names.
+            tolerances: By path; a number is an absolute difference, `"1%"` a relative.
+            unordered: Paths of the lists; True for all lists.
+
+        Raises:
+            ValueError: A tolerance is negative, or a path or a tolerance cannot be read.
+        """
+        if tolerance < 0:
+            raise ValueError(f"tolerance {tolerance!r} must not be negative")
+        return cls(
+            ignore_case,
+            Tolerance(relative=tolerance),
+            {parse_path(path): parse_tolerance(value) for path, value in tolerances.items()},
+            unordered if isinstance(unordered, bool) else tuple(map(parse_path, unordered)),
+        )
 
     def equal(self, got: Any, wanted: Any, at: Path = ()) -> bool:
         """Whether two values are equal, of which the one wanted lies at this path."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from evals.checks.equality import Equality, Path, Tolerance, parse_path, parse_tolerance, values_at
+from evals.checks.equality import Equality, Path, parse_path, values_at
 from evals.checks.outcome import Outcome, Subject, graded, judged
 from evals.checks.text import unfenced
 from stepdown.errors import CheckError
@@ -67,8 +67,6 @@ class Json(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     required: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.tolerance < 0:
-            raise ValueError(f"tolerance {self.tolerance!r} must not be negative")
         self._equality  # noqa: B018 - its paths are read now, so that a wrong one is refused now
         for name in (*(self.fields or ()), *self.required):
             parse_path(name)
@@ -115,13 +113,7 @@ class Json(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @cached_property
     def _equality(self) -> Equality:
-        unordered = self.unordered
-        return Equality(
-            self.ignore_case,
-            Tolerance(relative=self.tolerance),
-            {parse_path(path): parse_tolerance(value) for path, value in self.tolerances.items()},
-            unordered if isinstance(unordered, bool) else tuple(map(parse_path, unordered)),
-        )
+        return Equality.of(self.ignore_case, self.tolerance, self.tolerances, self.unordered)
 
 
 def _found(value: Any, name: str) -> list[tuple[Path, Any]]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from evals.checks.equality import Equality, Tolerance, matched, parse_path, parse_tolerance
+from evals.checks.equality import Equality, matched
 from evals.checks.outcome import Outcome, Subject, graded
 from evals.checks.structure import reference_json
 from stepdown.errors import CheckError
@@ -56,8 +56,6 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ignore: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.tolerance < 0:
-            raise ValueError(f"tolerance {self.tolerance!r} must not be negative")
         self._equality  # noqa: B018 - its paths are read now, so that a wrong one is refused now
 
     @property
@@ -95,13 +93,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     @cached_property
     def _equality(self) -> Equality:
-        unordered = self.unordered
-        return Equality(
-            self.ignore_case,
-            Tolerance(relative=self.tolerance),
-            {parse_path(path): parse_tolerance(value) for path, value in self.tolerances.items()},
-            unordered if isinstance(unordered, bool) else tuple(map(parse_path, unordered)),
-        )
+        return Equality.of(self.ignore_case, self.tolerance, self.tolerances, self.unordered)
 
 
 def wanted_calls(reference: Any) -> list[WantedCall]:
