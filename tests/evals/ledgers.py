@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -12,37 +10,21 @@ from typing import Any
 
 from router.prompt import prompt_hash
 from router.wire import read_prompt
-from stepdown.ledger import Body, Ledger, Record
+from stepdown.ledger import Body, Record
 from stepdown.records import Call, Decision, Label, Mode, Reason, Request, Role, Tier, Verdict
+from tests.gathering import Gathering
 
 START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 MODELS = {Tier.STRONG: "large-1", Tier.SMALL: "tiny-1"}
 
 
 @dataclass
-class Writer:
+class Writer(Gathering):
     """Writes requests of one task, one a minute, under ids that count up."""
 
-    ledger: Ledger
     task: str = "default"
     numbers: count[int] = field(default_factory=lambda: count(1))
     label_numbers: count[int] = field(default_factory=lambda: count(1))
-    gathered: list[Record] | None = None
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Commit what is written in the block in one transaction, at its end."""
-        self.gathered = []
-        yield
-        records, self.gathered = self.gathered, None
-        self.ledger.append(records)
-
-    def keep(self, *records: Record) -> None:
-        """Write records, now or at the end of the block."""
-        if self.gathered is None:
-            self.ledger.append(records)
-        else:
-            self.gathered += records
 
     def request(self, prompt: str, *, kind: str | None = None, status: int = 200, **decision: Any) -> str:
         """Write a request and its decision; returns its id."""

@@ -7,17 +7,16 @@ what strong would have cost is known to the micro-dollar from any ten pairs.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from stepdown.ledger import Ledger, Record
 from stepdown.records import Arm, Artifact, Deployed, Expense, Mode, Promotion, Reason, Role, Tier
 from stepdown.registry import artifact_id
 from stepdown.settings import Settings, load_settings
 from stepdown.students import Manifest, served_name
+from tests.gathering import Gathering
 from tests.records import a_call, a_decision, a_request
 
 START = datetime(2026, 11, 2, tzinfo=UTC)
@@ -39,13 +38,11 @@ def settings(**small: Any) -> Settings:
 
 
 @dataclass
-class Scene:
+class Scene(Gathering):
     """Writes a task's traffic at times of choice, with ids that count up."""
 
-    ledger: Ledger
     task: str = "default"
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
-    gathered: list[Record] | None = None
 
     def dataset(self, *, at: datetime = START) -> str:
         """Keep a dataset; returns its id."""
@@ -149,18 +146,3 @@ class Scene:
         with self.together():
             for _ in range(requests):
                 self.call(self.request(at, student, **fields), at, None)
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Commit what is written in the block in one transaction, at its end."""
-        self.gathered = []
-        yield
-        records, self.gathered = self.gathered, None
-        self.ledger.append(records)
-
-    def keep(self, *records: Record) -> None:
-        """Write records, now or at the end of the block."""
-        if self.gathered is None:
-            self.ledger.append(records)
-        else:
-            self.gathered += records
