@@ -7,12 +7,15 @@ before. Knows nothing of what is in it.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
+import msgspec
 from sqlalchemy import delete, insert, select
 
 from stepdown.ids import now
 from stepdown.ledger import Ledger, schema
+
+T = TypeVar("T")
 
 
 class Summary(NamedTuple):
@@ -20,6 +23,13 @@ class Summary(NamedTuple):
 
     at: datetime
     content: bytes
+
+
+class Kept(NamedTuple, Generic[T]):
+    """What was found, as a value of its type, and when."""
+
+    at: datetime
+    document: T
 
 
 class Summaries:
@@ -49,3 +59,17 @@ class Summaries:
         wanted = (table.c.task == task) & (table.c.name == name)
         found = self._ledger.rows(select(table.c.at, table.c.content).where(wanted))
         return Summary(found[0].at, found[0].content) if found else None
+
+    def read(self, task: str, name: str, kind: type[T]) -> Kept[T] | None:
+        """What was found last, as a value of a type; None where nothing was yet, or by another version.
+
+        Who makes it makes it anew soon.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        found = self.newest(task, name)
+        try:
+            return Kept(found.at, msgspec.json.decode(found.content, type=kind)) if found else None
+        except msgspec.DecodeError:
+            return None

@@ -32,10 +32,5 @@ def kept_roll(ledger: Ledger, task: str) -> Roll | None:
     Raises:
         LedgerError: The ledger cannot be read.
     """
-    summary = Summaries(ledger).newest(task, STUDENTS)
-    if summary is None:
-        return None
-    try:
-        return msgspec.json.decode(summary.content, type=Roll)
-    except msgspec.DecodeError:
-        return None
+    kept = Summaries(ledger).read(task, STUDENTS, Roll)
+    return kept.document if kept else None

@@ -116,14 +116,8 @@ def kept_progress(ledger: Ledger, task: str, name: str, student: str) -> KeptPro
     Raises:
         LedgerError: The ledger cannot be read.
     """
-    summary = Summaries(ledger).newest(task, name)
-    if summary is None:
-        return None
-    try:
-        found = msgspec.json.decode(summary.content, type=KeptProgress)
-    except msgspec.DecodeError:
-        return None
-    return found if found.student == student else None
+    kept = Summaries(ledger).read(task, name, KeptProgress)
+    return kept.document if kept and kept.document.student == student else None
 
 
 def progress_in(promotion: Promotion, student: str) -> KeptProgress | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import msgspec
-
-from evals.frontier.tree import FRONTIER, Frontier, from_json
+from evals.frontier.tree import FRONTIER, Frontier
 from stepdown.ledger import Ledger
 from stepdown.summaries import Summaries
 
@@ -15,8 +13,5 @@ def kept_frontier(ledger: Ledger, task: str) -> Frontier | None:
     Raises:
         LedgerError: The ledger cannot be read.
     """
-    summary = Summaries(ledger).newest(task, FRONTIER)
-    try:
-        return from_json(summary.content) if summary else None
-    except msgspec.DecodeError:  # the next report keeps one of this version
-        return None
+    kept = Summaries(ledger).read(task, FRONTIER, Frontier)
+    return kept.document if kept else None

@@ -66,13 +66,8 @@ def roll_up(ledger: Ledger, *, at: datetime | None = None, budget_s: float = 10.
 
 
 def _progress(summaries: Summaries) -> Progress:
-    kept = summaries.newest("", PROGRESS)
-    if kept is None:
-        return Progress()
-    try:
-        return msgspec.json.decode(kept.content, type=Progress)
-    except msgspec.DecodeError:  # of another version, perhaps: everything is counted anew
-        return Progress()
+    kept = summaries.read("", PROGRESS, Progress)
+    return kept.document if kept else Progress()  # where that is of another version, all is counted anew
 
 
 def _counted(ledger: Ledger, progress: Progress, deadline: float) -> Iterator[list[Hour]]:

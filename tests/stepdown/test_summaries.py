@@ -24,3 +24,13 @@ def test_a_summary_is_of_one_task_and_one_name(ledger: Ledger) -> None:
     summaries.keep("mail", "days", b"[]")
     assert summaries.newest("mail", "outlook") is None
     assert summaries.newest("chat", "days") is None
+
+
+def test_what_is_read_is_of_its_type_or_nothing(ledger: Ledger) -> None:
+    summaries = Summaries(ledger)
+    assert summaries.read("mail", "days", list[int]) is None
+    summaries.keep("mail", "days", b"[1, 2]")
+    kept, found = summaries.newest("mail", "days"), summaries.read("mail", "days", list[int])
+    assert kept is not None
+    assert found == (kept.at, [1, 2])
+    assert summaries.read("mail", "days", list[str]) is None
