@@ -50,23 +50,26 @@ class Ahead:
         self._seen_at[task] = self._clock()
 
     def start(self, previews: Sequence[Preview], arrival: str) -> None:
-        """Draw at once, then every `EVERY_S` and when a task is looked at, until the process ends.
+        """Draw the arrival, then all pages every `EVERY_S` and when a task is looked at.
+
+        Returns once the arrival is drawn; the rest goes on until the process ends.
 
         Args:
             previews: The pages, the first ones first.
             arrival: The task on which people arrive.
         """
-        self.saw(arrival)
+        self.draw([preview for preview in previews if preview.is_arrival], arrival)
         threading.Thread(target=self._run, args=(previews, arrival), name="ahead", daemon=True).start()
 
     def draw(self, previews: Sequence[Preview], arrival: str) -> None:
         """Draw what is worth it now."""
         for preview in previews:
-            for task in list(self._seen_at):
+            for task in dict.fromkeys((arrival, *self._seen_at)):
                 if self._is_seen(task) or (preview.is_arrival and task == arrival):
                     _see(preview, task)
 
     def _run(self, previews: Sequence[Preview], arrival: str) -> None:
+        self.saw(arrival)
         while True:
             self.draw(previews, arrival)
             self._is_new.wait(EVERY_S)

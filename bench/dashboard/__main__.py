@@ -2,7 +2,7 @@
 
 Fills a ledger with a month of traffic, lets the workers' own code count and summarise it, starts the real
 dashboard and asks for each page while a writer goes on writing. The result says the server's own time of each
-page; where the median of one is above the limit, the exit status is 1.
+page; where the median or the first visit of one is above the limit, the exit status is 1.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import platform
 import shutil
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +38,7 @@ DATABASES = ("sqlite", "postgresql")
 LIMIT_MS = 300.0
 LIMIT_BYTES = 2_000_000
 ROLLUP_S = 3600.0
+COUNTED_EVERY_S = 3.0  # the workers do it every 15 s, and a round of visits is to see new figures
 HEADER = ("page", "median", "p95", "first", "page", "first load", "")
 
 
@@ -109,15 +112,20 @@ def _timed(database: str, ledger: Ledger, settings: Settings, filled: Filled, ti
     with (
         dashboard(settings, Path(settings.home) / "dashboard.log") as url,
         writing(ledger, filled.patterns, filled.phases, filled.names) as written,
-        counting(ledger, settings.worker.rollup_every_s),
+        counting(ledger, COUNTED_EVERY_S) as counted,
     ):
-        pages = visit_all(url, pages_of(filled), times)
+        pages = visit_all(url, partial(pages_of, filled), times, partial(_next, counted))
     rollup_s = _took(lambda: roll_up(ledger, budget_s=ROLLUP_S))
     return Result(database, filled.took_s, rollups_s, rollup_s, summaries_s, written[0], pages)
 
 
-def _took(work: object) -> float:
-    assert callable(work)
+def _next(counted: threading.Event) -> None:
+    """Wait until what came since was counted, however long ago it was counted last."""
+    counted.clear()
+    counted.wait()
+
+
+def _took(work: Callable[[], object]) -> float:
     started = time.monotonic()
     work()
     return time.monotonic() - started
@@ -162,8 +170,9 @@ def _report(requests: int, times: int, results: Sequence[Result]) -> Iterator[st
     machine = f"{os.cpu_count()} CPU cores, Python {platform.python_version()}"
     yield f"The dashboard on a ledger with {requests:,} requests; {machine}."
     yield (
-        f"Server time of {times} visits of each page while requests are written and counted; the limit of "
-        f"the median is {LIMIT_MS:.0f} ms."
+        f"Server time of {times} visits of each page while requests are written, each visit after they were "
+        f"counted anew. The first visit is to a dashboard that has just begun to listen. The limit of the "
+        f"median and of the first visit is {LIMIT_MS:.0f} ms."
     )
     for result in results:
         yield ""
@@ -189,7 +198,7 @@ def _complaint(page: Timed) -> str:
     """What is wrong with a page; empty where nothing is."""
     if page.status != 200:
         return f"answered with {page.status}"
-    if page.median_ms > LIMIT_MS:
+    if max(page.median_ms, page.first_ms) > LIMIT_MS:
         return "too slow"
     return "too large" if page.load > LIMIT_BYTES else ""
 

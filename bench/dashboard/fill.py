@@ -7,7 +7,7 @@ the product's own code; the bulk of the traffic is drawn from recorded prompts.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, islice
@@ -40,6 +40,7 @@ REQUESTS_PER_PROMPT = 100
 FEWEST_PATTERNS = 100
 AT_ONCE = 20_000  # requests in one transaction
 LABELLING_S = 600.0
+MOST_PAIRS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Filled:
         names: Of what decides and answers.
         patterns: What is asked; more traffic can be made of it.
         phases: When which policy was in force.
-        pair: Id of a request with both answers and their labels.
+        pairs: Ids of requests with both answers and their labels, the newest first.
         night: Id of a night.
         took_s: Seconds that it took to fill.
     """
@@ -58,7 +59,7 @@ class Filled:
     names: InForce
     patterns: list[Pattern]
     phases: Phases
-    pair: str
+    pairs: Sequence[str]
     night: str
     took_s: float
 
@@ -111,7 +112,7 @@ def fill_ledger(
     night = write_nights(ledger, names.student, phases)
     slice_task(ledger, DEFAULT_TASK, settings.tasks[DEFAULT_TASK])
     _analysed(ledger)
-    return Filled(names, patterns, phases, _a_pair(ledger), night, time.monotonic() - started)
+    return Filled(names, patterns, phases, _pairs(ledger), night, time.monotonic() - started)
 
 
 def _phases(end: datetime) -> Phases:
@@ -197,11 +198,10 @@ def _promote(ledger: Ledger, names: InForce, router: Artifact, phases: Phases) -
     )
 
 
-def _a_pair(ledger: Ledger) -> str:
+def _pairs(ledger: Ledger) -> list[str]:
     decisions = schema.decisions
     query = select(decisions.c.request).where(decisions.c.explored).order_by(decisions.c.request.desc())
-    found = ledger.rows(query.limit(1))
-    return str(found[0].request) if found else ""
+    return [str(row.request) for row in ledger.rows(query.limit(MOST_PAIRS))]
 
 
 def _analysed(ledger: Ledger) -> None:

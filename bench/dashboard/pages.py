@@ -24,14 +24,14 @@ FILTERS: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def pages_of(filled: Filled) -> Mapping[str, str]:
-    """The path of each page by its name."""
+def pages_of(filled: Filled, number: int) -> Mapping[str, str]:
+    """The path of each page by its name, on a visit of a number: each looks at another request."""
     return {
         **{f"overview, {name}": _path("/", range=name) for name in RANGES},
         "frontier": "/frontier",
         "slices": "/slices",
         **{f"requests, {name}": _path("/requests", **fields) for name, fields in FILTERS.items()},
-        "one request": f"/requests/{filled.pair}",
+        "one request": f"/requests/{filled.pairs[number % len(filled.pairs)]}",
         "playground": "/playground",
         "labels": "/labels",
         "students": "/students",

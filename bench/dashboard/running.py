@@ -82,10 +82,16 @@ def writing(ledger: Ledger, patterns: list[Pattern], phases: Phases, names: InFo
 
 
 @contextmanager
-def counting(ledger: Ledger, every_s: float) -> Iterator[None]:
-    """Count what is new by the hour, as the workers do."""
-    with _again_and_again(lambda: roll_up(ledger), every_s):
-        yield
+def counting(ledger: Ledger, every_s: float) -> Iterator[threading.Event]:
+    """Count what is new by the hour, as the workers do; the event is set each time."""
+    counted = threading.Event()
+
+    def count() -> None:
+        roll_up(ledger)
+        counted.set()
+
+    with _again_and_again(count, every_s):
+        yield counted
 
 
 @contextmanager

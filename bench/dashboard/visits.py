@@ -10,11 +10,10 @@ import gzip
 import http.client
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-OK = 200
 TIMEOUT_S = 120.0
 _timing = re.compile(r"page;dur=([\d.]+)")
 _asset = re.compile(r'(?:href|src)="(/static/[^"]+)"')
@@ -39,7 +38,7 @@ class Timed(NamedTuple):
 
     Attributes:
         status: The worst.
-        first_ms: Of the first visit, when nothing of the page is cached.
+        first_ms: Of the first visit, when the dashboard has just begun to listen.
         load: Bytes of a first load with all its files.
     """
 
@@ -68,11 +67,28 @@ def get(url: str, path: str) -> Answer:
         connection.close()
 
 
-def visit(url: str, name: str, path: str, times: int) -> Timed:
-    """Ask for a page so many times, and for its files once; what is refused is asked for once."""
-    first = get(url, path)
-    answers = [first, *(get(url, path) for _ in range(times - 1 if first.status == OK else 0))]
-    took = sorted(answer.ms for answer in answers)
+def visit_all(
+    url: str, pages_of: Callable[[int], Mapping[str, str]], times: int, wait: Callable[[], object]
+) -> Sequence[Timed]:
+    """Ask for each page so many times, in rounds.
+
+    Args:
+        url: Of the dashboard.
+        pages_of: The path of each page by its name, in a round of a number.
+        times: Rounds.
+        wait: Waits, before each round but the first, until figures have changed.
+    """
+    answers: dict[str, list[Answer]] = {}
+    for number in range(times):
+        if number:
+            wait()
+        for name, path in pages_of(number).items():
+            answers.setdefault(name, []).append(get(url, path))
+    return [_timed(url, name, given) for name, given in answers.items()]
+
+
+def _timed(url: str, name: str, answers: Sequence[Answer]) -> Timed:
+    first, took = answers[0], sorted(answer.ms for answer in answers)
     files = sum(get(url, file).sent for file in set(_asset.findall(first.text)))
     return Timed(
         name=name,
@@ -83,8 +99,3 @@ def visit(url: str, name: str, path: str, times: int) -> Timed:
         page=first.sent,
         load=first.sent + files,
     )
-
-
-def visit_all(url: str, pages: Mapping[str, str], times: int) -> Sequence[Timed]:
-    """Ask for each page so many times."""
-    return [visit(url, name, path, times) for name, path in pages.items()]

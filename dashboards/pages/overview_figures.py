@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from altair.utils.schemapi import debug_mode
 from markupsafe import Markup
 
 from dashboards.charts import overview as charts
@@ -38,8 +37,7 @@ WEEK = timedelta(days=7)
 @lru_cache(maxsize=256)
 def drawn(chart: Callable[..., AnyChart], shown: tuple[Any, ...], label: str, table: Table) -> Markup:
     """A chart of values with its table; the same values are drawn once."""
-    with debug_mode(False):  # a valid chart is made three times as fast without looking whether it is
-        return draw(chart(*shown), label, table.header, table.rows)
+    return draw(chart(*shown), label, table.header, table.rows)
 
 
 class Table(NamedTuple):

@@ -33,20 +33,19 @@ def test_all_pages_of_a_task_are_drawn_while_somebody_looks_at_one() -> None:
     ahead = Ahead(clock)
     ahead.saw("a")
     ahead.draw(previews(seen), "main")
-    assert seen == [("arrival", "a"), ("other", "a")]
+    assert seen == [("arrival", "main"), ("arrival", "a"), ("other", "a")]
     seen.clear()
     clock.at += LATELY_S
     ahead.draw(previews(seen), "main")
-    assert seen == []
-
-
-def test_the_page_on_which_people_arrive_is_always_drawn() -> None:
-    clock, seen = Clock(), list[tuple[str, str]]()
-    ahead = Ahead(clock)
-    ahead.saw("main")
-    clock.at += 10 * LATELY_S
-    ahead.draw(previews(seen), "main")
     assert seen == [("arrival", "main")]
+
+
+def test_once_started_the_page_on_which_people_arrive_is_drawn_and_the_others_soon() -> None:
+    arrived, other = list[str](), threading.Event()
+    ahead = Ahead()
+    ahead.start([Preview(lambda _: other.set()), Preview(arrived.append, is_arrival=True)], "main")
+    assert arrived[:1] == ["main"]
+    assert other.wait(10.0)
 
 
 def test_a_page_that_fails_keeps_no_other_from_being_drawn(caplog: pytest.LogCaptureFixture) -> None:
@@ -63,7 +62,7 @@ def test_a_page_that_fails_keeps_no_other_from_being_drawn(caplog: pytest.LogCap
     assert "no page of a" in caplog.text
 
 
-def test_once_started_it_draws_at_once_and_when_a_task_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_once_started_it_draws_when_a_task_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "EVERY_S", 3600.0)
     drawn: dict[str, threading.Event] = {"main": threading.Event(), "b": threading.Event()}
     ahead = Ahead()
@@ -89,7 +88,7 @@ def test_a_visit_makes_its_task_one_to_draw_ahead(open_dashboard: Open) -> None:
     dashboard.html("/labels", task="second")
     dashboard.get("/labels", task="third")
     dashboard.site.ahead.draw(previews(seen), "first")
-    assert seen == [("arrival", "second"), ("other", "second")]
+    assert seen == [("arrival", "first"), ("arrival", "second"), ("other", "second")]
 
 
 def test_a_visit_shows_what_was_drawn_ahead_and_what_is_in_force_now(open_dashboard: Open) -> None:
