@@ -10,10 +10,12 @@ from typing import Any
 from stepdown.ids import digest
 from stepdown.ledger import Body
 from stepdown.ledger.store import Record
-from stepdown.records import Call, Decision, Label, Mode, Reason, Request, Role, Tier, Verdict
+from stepdown.records import Label, Mode, Reason, Role, Tier, Verdict
 from tests.fakes import completion
+from tests.records import a_call, a_decision, a_label, a_request
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
+SCORES = {"p_strong": 0.9, "p_small": 0.8, "gain": 0.1, "threshold": 0.05}
 
 
 def chat(prompt: str, **fields: Any) -> bytes:
@@ -48,36 +50,13 @@ def asked(
     at = at or START + timedelta(seconds=number)
     sent = Body.of(chat(prompt) if body is None else body)
     name = f"request-{number:06}"
-    fields: dict[str, Any] = {
-        "id": name,
-        "at": at,
-        "task": task,
-        "tenant": "",
-        "conversation": None,
-        "model_asked": "stepdown",
-        "stream": False,
-        "prompt_hash": digest(prompt.encode())[:32],
-        "body": sent.digest,
-        "reference": None,
-        "check": None,
-        "slice": None,
-        "status": 200,
-        "latency_ms": 12.0,
-    }
-    records: list[Record] = [Request(**{**fields, **request}), sent]
+    hashed = digest(prompt.encode())[:32]
+    own = {"id": name, "at": at, "task": task, "prompt_hash": hashed, "body": sent.digest, "latency_ms": 12.0}
+    records: list[Record] = [a_request(**{**own, **request}), sent]
     if decided:
-        scores = (
-            {"p_strong": 0.9, "p_small": 0.8, "gain": 0.1, "threshold": 0.05} if mode is Mode.ROUTE else {}
-        )
-        made = {
-            "policy": "none",
-            "chosen": tier,
-            "reason": reason,
-            "student": student,
-            **scores,
-            **(decision or {}),
-        }
-        records.append(Decision(request=name, at=at, mode=mode, **made))
+        scores = SCORES if mode is Mode.ROUTE else {}
+        made = {"mode": mode, "chosen": tier, "reason": reason, "student": student, **scores}
+        records.append(a_decision(request=name, at=at, **{**made, **(decision or {})}))
         records += _called(f"call-{number:06}", name, at, Role.LIVE, tier, answer, cost, call or {})
     if shadow is not None:
         other = Tier.SMALL if tier is Tier.STRONG else Tier.STRONG
@@ -100,8 +79,6 @@ def _called(
     got = Body.of(completion(answer) if isinstance(answer, str) else answer)
     fields = {
         "model": "big" if tier is Tier.STRONG else "little",
-        "status": 200,
-        "complete": True,
         "latency_ms": 10.0,
         "ttft_ms": 5.0,
         "prompt_tokens": 7,
@@ -111,16 +88,10 @@ def _called(
         "body": got.digest,
         **more,
     }
-    return [Call(id=name, request=request, at=at, role=role, tier=tier, **fields), got]
+    return [a_call(id=name, request=request, at=at, role=role, tier=tier, **fields), got]
 
 
 def label(subject: str, verdict: Verdict, labeller: str = "check:exact", **more: Any) -> Label:
     """A label of a call."""
-    fields: dict[str, Any] = {
-        "version": "1",
-        "at": START,
-        "score": 1.0,
-        "evidence": "as it should be",
-        **more,
-    }
-    return Label(subject=subject, labeller=labeller, verdict=verdict, **fields)
+    own = {"at": START, "evidence": "as it should be", **more}
+    return a_label(subject=subject, labeller=labeller, verdict=verdict, **own)
