@@ -34,7 +34,7 @@ test: install ## Run the tests; those in a browser, and of real training and ser
 	$(BIN)/python -m pytest -q -n auto $(PYTEST_FLAGS)
 
 test-browser: install ## Run the tests of the dashboard in a real browser (needs Debian's chromium)
-	$(BIN)/python -m pytest -q -m browser $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -q -n auto -m browser $(PYTEST_FLAGS)
 
 .vllm/installed: requirements-vllm.txt
 	@echo "Installing vLLM and a trainer into .vllm (some minutes) ..."
