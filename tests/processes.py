@@ -19,7 +19,7 @@ import redis
 
 from stepdown.settings import ModelSettings, Settings, TaskSettings, WorkerSettings
 
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0  # a busy machine takes its time; whoever is done sooner does not wait
 STRONG = ModelSettings(model="strong", url="http://127.0.0.1:9/v1")
 
 

@@ -21,7 +21,7 @@ from stepdown.cli import cli, main
 from stepdown.cli.suites import STOPPED
 from stepdown.ledger import Ledger, schema
 from tests.evals.harness.suites import adding, asked_text, sums, write_suite
-from tests.fakes import FakeModel, Reply, plain, running
+from tests.fakes import Asked, FakeModel, Reply, plain, running
 from tests.processes import Process, wait_until
 from tests.traffic import answered
 
@@ -248,8 +248,12 @@ def test_a_run_that_is_killed_is_taken_up_and_asks_nothing_twice(
 def test_a_run_that_is_stopped_says_that_it_can_be_taken_up(
     settings_file: str, models: dict[str, FakeModel], tmp_path: Path
 ) -> None:
+    def slower_and_slower(asked: Asked) -> Reply:
+        is_begun = len(models["strong"].asked) >= 10
+        return replace(adding()(asked), pause_s=20.0 if is_begun else 0.1)
+
     for model in models.values():
-        model.behaviour = lambda asked: replace(adding()(asked), pause_s=0.2)
+        model.behaviour = slower_and_slower
     suite = str(write_suite(tmp_path / "suite", sums(60)))
     command = [sys.executable, "-m", "stepdown", "eval", "run", suite, "--settings", settings_file]
     with Process(command, tmp_path / "log") as process:
