@@ -75,20 +75,21 @@ def ask(visit: Visit, form: Form) -> Response:
         if not names:
             raise BadRequest("nobody is chosen to be asked; choose a model, or the policy", param="models")
         question = question_of(asked)
-        answers = asyncio.run(_all(player, names, question))
-        advised = advise(player.ledger, player.settings, visit.task, question.prompt)
+        for name in names:
+            player.offer.column(name)
     except BadRequest as error:
         return _page(visit, asked, said=str(error), fields=form.fields, status=error.status)
-    return _page(visit, asked, fields=form.fields, answers=answers, **_advised(advised))
+    # Once answers are paid for, nothing is read that could fail and lose them.
+    found = _advice(player, question)
+    answers = asyncio.run(_all(player, names, question, found))
+    return _page(visit, asked, fields=form.fields, offer=player.offer, answers=answers, **_advised(found))
 
 
 def advice(visit: Visit, form: Form) -> Response:
     """Show what the policy would do with a prompt, as a part of the page."""
-    site = visit.site
     try:
         question = question_of(filled(form.fields))
-        offer = offer_of(site.ledger, site.settings, visit.task)
-        values = _advised(advise(site.ledger, offer.settings, visit.task, question.prompt))
+        values = _advised(_advice(_player(visit), question))
     except StepdownError as error:
         values = {"advised": None, "picture": None, "why_not": str(error)}
     return visit.render("playground_advice.html", **values)
@@ -99,10 +100,11 @@ async def streamed(visit: Visit, form: Form) -> AsyncGenerator[bytes, None]:
     try:
         question = question_of(filled(form.fields))
         player = await asyncio.to_thread(_player, visit)
+        found = await asyncio.to_thread(_advice, player, question)
     except StepdownError as error:
         yield _sent(Event(kind="error", text=str(error)))
         return
-    events = player.play(form.get(COLUMN), question)
+    events = player.play(form.get(COLUMN), question, found)
     try:
         async for event in events:
             yield _sent(event)
@@ -179,19 +181,21 @@ def _player(visit: Visit) -> Player:
     return Player(site.ledger, offer, site.environ, visit.task)
 
 
+def _advice(player: Player, question: Question) -> Advice:
+    return advise(player.ledger, player.settings, player.task, question.prompt)
+
+
 def _chosen(form: Form) -> list[str]:
     return [name.removeprefix(ASK) for name in form.fields if name.startswith(ASK)]
 
 
-async def _all(player: Player, names: list[str], question: Question) -> list[Answered]:
+async def _all(player: Player, names: list[str], question: Question, found: Advice) -> list[Answered]:
     """The whole answers of some columns, asked for at once."""
-    for name in names:
-        player.offer.column(name)
-    return list(await asyncio.gather(*(_whole(player, name, question) for name in names)))
+    return list(await asyncio.gather(*(_whole(player, name, question, found) for name in names)))
 
 
-async def _whole(player: Player, name: str, question: Question) -> Answered:
-    events = [event async for event in player.play(name, question)]
+async def _whole(player: Player, name: str, question: Question, found: Advice) -> Answered:
+    events = [event async for event in player.play(name, question, found)]
     texts: dict[str, list[str]] = {}
     for event in events:
         texts.setdefault(event.kind, []).append(event.text)
@@ -219,12 +223,13 @@ def _page(
     *,
     said: str = "",
     fields: Mapping[str, str] | None = None,
+    offer: Offer | None = None,
     status: int = 200,
     **values: Any,
 ) -> Response:
     visit = replace(visit, path=PATH)  # an answer to a form has an address to which nobody can come back
     site = visit.site
-    offer: Offer = offer_of(site.ledger, site.settings, visit.task)
+    offer = offer or offer_of(site.ledger, site.settings, visit.task)
     task = site.settings.tasks.get(visit.task, TaskSettings())
     chosen = [column.name for column in offer.columns.values() if column.is_chosen]
     if fields is not None:

@@ -17,7 +17,7 @@ from typing import Literal
 import anyio
 import msgspec
 
-from dashboards.playing.advice import Advice, advise
+from dashboards.playing.advice import Advice
 from dashboards.playing.columns import POLICY, Column, Offer
 from dashboards.playing.question import Question
 from dashboards.playing.stream import Reader
@@ -70,16 +70,16 @@ class Player:
     environ: Mapping[str, str]
     task: str
 
-    async def play(self, name: str, question: Question) -> AsyncGenerator[Event, None]:
+    async def play(self, name: str, question: Question, advice: Advice) -> AsyncGenerator[Event, None]:
         """Ask one column.
 
         Args:
             name: Of the column.
             question: What to ask.
+            advice: What the policy would do with it.
         """
         try:
             column = self.offer.column(name)
-            advice = await asyncio.to_thread(advise, self.ledger, self.settings, self.task, question.prompt)
             yield Event(kind="score", text=advice.score_of(column))
             if column.name == POLICY:
                 yield Event(kind="said", text=advice.words.sentence)

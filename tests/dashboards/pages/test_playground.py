@@ -12,7 +12,7 @@ from stepdown.registry import Registry
 from stepdown.students import served_name
 from tests.dashboards.asking import asked
 from tests.dashboards.playground import PROMPT, Play, billed, texts, told
-from tests.fakes import FakeModel
+from tests.fakes import Asked, FakeModel, Reply, plain
 from tests.router.test_model import some_weights
 
 
@@ -79,6 +79,27 @@ def test_without_scripts_the_answers_come_whole_with_the_form_as_it_was(
     assert 'name="ask:model:strong" value="on" checked' not in html
     assert "What the policy would do" in html
     assert len(billed(dashboard.ledger)) == 2
+
+
+def test_answers_that_were_paid_for_are_shown_though_the_ledger_is_read_no_more(
+    play: Play, strong: FakeModel
+) -> None:
+    dashboard = play()
+    form = {"token": dashboard.token(), "user": PROMPT, "ask:model:strong": "on"}
+
+    def answered_last(asked: Asked) -> Reply:
+        with dashboard.ledger.writing() as connection:
+            for table in ("promotions", "replicas"):
+                connection.exec_driver_sql(f"ALTER TABLE {table} RENAME TO {table}_gone")
+        return plain("Worth its price.")
+
+    strong.behaviour = answered_last
+    answer = dashboard.post("/playground", **form)
+    assert answer.status_code == 200
+    assert "Worth its price." in answer.text
+    assert "What the policy would do" in answer.text
+    assert dashboard.post("/playground", **form).status_code == 503
+    assert len(strong.asked) == 1
 
 
 def test_a_form_that_asks_nothing_says_so_and_keeps_what_was_written(play: Play) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from dashboards.events import EventStream
 from dashboards.playing import asking
+from dashboards.playing.advice import advise
 from dashboards.playing.asking import Player
 from dashboards.playing.columns import offer_of
 from dashboards.playing.question import Filled, question_of
@@ -172,10 +173,11 @@ async def test_who_stops_listening_stops_the_model_and_pays_for_what_came(
     strong.behaviour = lambda _: Reply(content_type=EVENTS, parts=events("word " * 500), pause_s=0.01)
     dashboard = play()
     offer = offer_of(dashboard.ledger, dashboard.settings, "default")
-    player = Player(dashboard.ledger, offer, {}, "default")
+    player, question = Player(dashboard.ledger, offer, {}, "default"), question_of(Filled(user=PROMPT))
+    advice = await asyncio.to_thread(advise, dashboard.ledger, offer.settings, "default", question.prompt)
 
     async def encoded() -> Any:
-        told = player.play("model:strong", question_of(Filled(user=PROMPT)))
+        told = player.play("model:strong", question, advice)
         try:
             async for one in told:
                 yield msgspec.json.encode(one)
