@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, select
 
 from stepdown.ledger import Ledger, schema
 
@@ -59,11 +59,8 @@ class Replicas:
         Raises:
             LedgerError: The ledger refused.
         """
-        table = schema.replicas
-        values = {column.name: getattr(seen, column.name) for column in table.columns}
-        with self._ledger.writing() as connection:
-            connection.execute(delete(table).where(table.c.url == seen.url))
-            connection.execute(insert(table).values(**{**values, "state": str(seen.state)}))
+        row = {column.name: getattr(seen, column.name) for column in schema.replicas.columns}
+        self._ledger.put(schema.replicas, {**row, "state": str(seen.state)})
 
     def forget(self, alias: str, *, but: Collection[str]) -> None:
         """Drop what was seen of servers that a model has no more.

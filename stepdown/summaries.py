@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import delete, insert, select
+from sqlalchemy import select
 
 from stepdown.ids import now
 from stepdown.ledger import Ledger, schema
@@ -44,10 +44,7 @@ class Summaries:
         Raises:
             LedgerError: The ledger refused.
         """
-        table = schema.summaries
-        with self._ledger.writing() as connection:
-            connection.execute(delete(table).where((table.c.task == task) & (table.c.name == name)))
-            connection.execute(insert(table).values(task=task, name=name, at=now(), content=content))
+        self._ledger.put(schema.summaries, {"task": task, "name": name, "at": now(), "content": content})
 
     def newest(self, task: str, name: str) -> Summary | None:
         """What was found last; None where nothing was yet.

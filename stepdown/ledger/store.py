@@ -227,13 +227,21 @@ class Ledger:
                     continue  # it is as good as gone, and whoever asked sees that it is not there
         return found
 
+    def put(self, table: Table, row: Mapping[str, Any]) -> None:
+        """Keep what was seen last, in place of the row that has the same key.
+
+        Raises:
+            LedgerError: The database refused it.
+        """
+        key = [column.name for column in table.primary_key]
+        statement = self._insert(table).values(**row)
+        seen = {name: statement.excluded[name] for name in row if name not in key}
+        with self.writing() as connection:
+            connection.execute(statement.on_conflict_do_update(index_elements=key, set_=seen))
+
     def beat(self, name: str) -> None:
         """Note that a part named `name` is alive now."""
-        statement = self._insert(schema.heartbeats).values(name=name, at=now())
-        with self.writing() as connection:
-            connection.execute(
-                statement.on_conflict_do_update(index_elements=["name"], set_={"at": statement.excluded.at})
-            )
+        self.put(schema.heartbeats, {"name": name, "at": now()})
 
     def last_beat(self, name: str) -> datetime | None:
         """When `name` was last alive, or None."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from stepdown.ids import now
@@ -20,6 +22,14 @@ def test_a_look_replaces_the_one_before(ledger: Ledger) -> None:
     note(ledger, seen.url, State.AWAY)
     Replicas(ledger).note(seen)
     assert Replicas(ledger).all() == [seen]
+
+
+def test_two_who_look_at_once_do_not_get_in_each_others_way(ledger: Ledger) -> None:
+    urls = [f"http://{number:02}/v1" for number in range(20)]
+    with ThreadPoolExecutor(2) as lookers:
+        for url in urls:
+            list(lookers.map(lambda state, url=url: note(ledger, url, state), (State.AWAY, State.SERVING)))
+    assert [seen.url for seen in Replicas(ledger).all()] == urls
 
 
 def test_servers_that_are_declared_no_more_are_forgotten(ledger: Ledger) -> None:
