@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from stepdown.settings import ModelSettings
+from stepdown.settings import ModelSettings, Settings, TaskSettings
 
 MICROS_PER_USD = 1_000_000
 HOUR_S = 3600
@@ -65,6 +65,16 @@ def price_of(model: ModelSettings) -> Price | None:
 def rent_usd_micros(usd_per_hour: float, seconds: float) -> float:
     """What a machine costs that is rented by the hour, not rounded."""
     return usd_per_hour * MICROS_PER_USD * seconds / HOUR_S
+
+
+def rented_per_hour(settings: Settings, task: TaskSettings) -> float:
+    """A task's part of the rent of its small model, in dollars an hour.
+
+    The tasks that declare the same small model share its rent evenly, so that together they pay it once.
+    """
+    model = settings.models.get(task.small or "")
+    sharing = sum(other.small == task.small for other in settings.tasks.values())
+    return model.usd_per_hour / max(1, sharing) if model else 0.0
 
 
 @cache

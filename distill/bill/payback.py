@@ -27,6 +27,7 @@ from distill.bill.service import Period
 from distill.bill.tree import Outlook, Payback
 from evals.metrics.intervals import Floats
 from evals.report.tree import Money
+from stepdown.prices import rent_usd_micros
 
 ONCE = (TRAINING, EXPORT)
 DAY_S = 86400.0
@@ -43,7 +44,7 @@ class Account(NamedTuple):
         saved: Rows `at`, `usd_micros`, what strong would have cost for each answer, and `prompt_hash`.
         total: What all of `saved` comes to, with its interval.
         periods: When it was in service.
-        usd_per_hour: Rent meanwhile.
+        usd_per_hour: Rent meanwhile; the task's part.
         at: The present.
     """
 
@@ -61,7 +62,7 @@ class Account(NamedTuple):
 
     def rent_until(self, at: datetime) -> float:
         """Its rent in micro-dollars until a time."""
-        return self.usd_per_hour / 3600 * 1e6 * sum(period.until(at) for period in self.periods)
+        return rent_usd_micros(self.usd_per_hour, sum(period.until(at) for period in self.periods))
 
 
 def pace_start(account: Account) -> datetime | None:

@@ -27,12 +27,12 @@ from stepdown.bound_in_force import bounded
 from stepdown.errors import ArtifactError
 from stepdown.ids import now
 from stepdown.ledger import Ledger, schema
+from stepdown.prices import rent_usd_micros, rented_per_hour
 from stepdown.registry import Registry
 from stepdown.settings import Settings, TaskSettings
 
 WINDOW = timedelta(days=7)
 DAY = timedelta(days=1)
-HOURS_A_DAY = 24
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def economy(ledger: Ledger, settings: Settings, trial: Trial) -> Economy:
         strong=_costs(answered, "strong"),
         small=_costs(answered, "small"),
         exploration=task.exploration,
-        rent_per_day=_rent_per_day(settings, task),
+        rent_per_day=rent_usd_micros(rented_per_hour(settings, task), DAY.total_seconds()),
         spent=spent,
         unpriced=unpriced,
     )
@@ -129,13 +129,6 @@ def _cross_fitted(examples: Sequence[Example], epsilon: float, delta: float) -> 
         gains[chosen], regrets[chosen], thresholds=thresholds_from(gains), epsilon=epsilon, delta=delta
     )
     return proportion(allowed.served, allowed.n)
-
-
-def _rent_per_day(settings: Settings, task: TaskSettings) -> float:
-    """Of the small model's hardware, shared evenly among the tasks that have it."""
-    model = settings.models.get(task.small or "")
-    sharing = sum(other.small == task.small for other in settings.tasks.values())
-    return model.usd_per_hour * HOURS_A_DAY * 1e6 / max(1, sharing) if model else 0.0
 
 
 def _spent(ledger: Ledger, settings: Settings, trial: Trial) -> tuple[int, int]:

@@ -15,6 +15,7 @@ import numpy as np
 from evals.choices import offer_of
 from evals.frontier.choice import CONFIDENCE, Shown, choices_of, quality_of
 from evals.frontier.money import (
+    DAY,
     DAYS_A_MONTH,
     MIN_PAIRS,
     Costs,
@@ -33,11 +34,12 @@ from stepdown.bound_in_force import with_bound
 from stepdown.errors import ArtifactError, NotEnoughEvidence
 from stepdown.ids import now
 from stepdown.ledger import Ledger
+from stepdown.prices import rent_usd_micros, rented_per_hour
 from stepdown.records import Deployed
 from stepdown.registry import Registry
 from stepdown.settings import Settings, TaskSettings
 
-HOURS_A_MONTH = 24 * DAYS_A_MONTH
+MONTH_S = DAYS_A_MONTH * DAY.total_seconds()
 
 log = logging.getLogger(__name__)
 
@@ -81,14 +83,15 @@ def frontier_document(
     labelled = outcomes.labelled_pairs
     known = read_prompts(ledger, labelled["body"]) if prompts is None else prompts
     deployed = current.deployed if current else Deployed()
+    task = with_bound(settings.tasks.get(task_name, TaskSettings()), deployed)
     shown = Shown(
-        task=with_bound(settings.tasks.get(task_name, TaskSettings()), deployed),
+        task=task,
         router=router,
         threshold=model.threshold,
         offer=offer,
         parts=parted(router, model, labelled, known),
         traffic=traffic_of(outcomes.requests, at or now()),
-        rent=_rent_a_month(settings, task_name),
+        rent=rent_usd_micros(rented_per_hour(settings, task), MONTH_S),
         deployed=deployed,
     )
     return _document(task_name, shown, current.sequence if current else 0)
@@ -161,11 +164,3 @@ def _add_gaps(missing: list[str], shown: Shown, costs: Costs) -> None:
         )
     if not shown.traffic.requests_a_month:
         missing.append("what a month saves needs requests; there were none in the last four weeks")
-
-
-def _rent_a_month(settings: Settings, task_name: str) -> float:
-    """Of the small model's hardware, shared evenly among the tasks that have it."""
-    task = settings.tasks.get(task_name, TaskSettings())
-    model = settings.models.get(task.small or "")
-    sharing = sum(other.small == task.small for other in settings.tasks.values())
-    return model.usd_per_hour * HOURS_A_MONTH * 1e6 / max(1, sharing) if model else 0.0

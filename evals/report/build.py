@@ -25,7 +25,7 @@ from evals.report.tree import Curves, Report
 from router.model import RouterModel
 from stepdown.errors import ArtifactError, LedgerError, NotEnoughEvidence, SettingsError
 from stepdown.ledger import Ledger
-from stepdown.prices import price_of
+from stepdown.prices import price_of, rented_per_hour
 from stepdown.records import Artifact, Mode
 from stepdown.registry import Registry
 from stepdown.settings import Settings, TaskSettings
@@ -125,8 +125,7 @@ def rates_of(settings: Settings, task: TaskSettings | None) -> Rates:
     """The prices that a bill of the task needs."""
     task = task or TaskSettings()
     strong = settings.models.get(task.strong)
-    small = settings.models.get(task.small) if task.small else None
-    return Rates(price_of(strong) if strong else None, small.usd_per_hour if small else 0.0)
+    return Rates(price_of(strong) if strong else None, rented_per_hour(settings, task))
 
 
 def _curves(router: Artifact | None, pairs: pd.DataFrame, prompts: Prompts) -> Curves | None:

@@ -25,7 +25,7 @@ from evals.report.machines import Machines
 from evals.report.offline import Offline
 from evals.report.tree import Bill, Money
 from stepdown.errors import NotEnoughEvidence
-from stepdown.prices import Price
+from stepdown.prices import Price, rent_usd_micros
 from stepdown.records import Reason, Role, Tier
 
 MIN_PAIRS = 10
@@ -42,7 +42,7 @@ class Rates(NamedTuple):
 
     Attributes:
         strong: The strong model's price, or None where it is not known.
-        small_usd_per_hour: Rent of the small model's hardware.
+        small_usd_per_hour: Rent of the small model's hardware; the task's part.
     """
 
     strong: Price | None
@@ -152,8 +152,8 @@ def _costs(outcomes: Outcomes, of_all: pd.DataFrame, offline: Offline) -> dict[s
 
 
 def _rent(requests: pd.DataFrame, usd_per_hour: float) -> int:
-    hours = float((requests["at"].max() - requests["at"].min()).total_seconds()) / 3600
-    return round(usd_per_hour * hours * 1_000_000)
+    seconds = (requests["at"].max() - requests["at"].min()).total_seconds()
+    return round(rent_usd_micros(usd_per_hour, seconds))
 
 
 def _answered(outcomes: Outcomes) -> tuple[int, pd.DataFrame]:

@@ -104,7 +104,7 @@ class BillWith(Generic[E]):
         judge: Calls of judges, and what labels cost beside calls.
         evaluations: Answers that evaluations asked for; on the bill of all requests alone, as are trials.
         trials: Answers that prompt trials asked for.
-        rent: Hours from the first to the last request times the small model's `usd_per_hour`.
+        rent: Hours from the first to the last request times the task's part of its small model's rent.
         distillation: Hours of machines for the training and export of students, of known price; on the bill
             of all requests alone.
         actual: The sum of the above.

@@ -54,7 +54,11 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = None
     output_usd_per_million: Annotated[Dollars | None, _doc("Price of a million completion tokens.")] = None
     usd_per_hour: Annotated[
-        float, Meta(ge=0), _doc("Rent of the hardware that serves the model; on the bill busy or idle.")
+        float,
+        Meta(ge=0),
+        _doc(
+            "Rent of the hardware that serves the model; on the bill busy or idle; its tasks share it evenly."
+        ),
     ] = 0.0
     timeout_s: Annotated[float, Meta(gt=0), _doc("Longest wait for the first and between two bytes.")] = 600.0
     batch: Annotated[

@@ -1,7 +1,7 @@
 """A cost is exact to the micro-dollar, and unknown is not zero."""
 
-from stepdown.prices import price_of, rent_usd_micros
-from stepdown.settings import ModelSettings
+from stepdown.prices import price_of, rent_usd_micros, rented_per_hour
+from stepdown.settings import ModelSettings, Settings, TaskSettings
 
 
 def test_cost_is_tokens_times_price() -> None:
@@ -47,3 +47,15 @@ def test_rent_is_by_the_second() -> None:
     assert rent_usd_micros(3.6, 1.0) == 1_000
     assert rent_usd_micros(2.0, 5400.0) == 3_000_000
     assert rent_usd_micros(0.0, 5400.0) == 0
+
+
+def test_tasks_on_one_small_model_pay_its_rent_once_together() -> None:
+    models = {
+        "shared": ModelSettings(model="m", usd_per_hour=1.2),
+        "own": ModelSettings(model="n", usd_per_hour=0.5),
+    }
+    small = {"one": "shared", "two": "shared", "three": "own", "four": None}
+    settings = Settings(models=models, tasks={name: TaskSettings(small=of) for name, of in small.items()})
+    rents = [rented_per_hour(settings, task) for task in settings.tasks.values()]
+    assert rents == [0.6, 0.6, 0.5, 0.0]
+    assert rented_per_hour(settings, TaskSettings(small="shared")) == 0.6

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from sqlalchemy import update
 
 from evals.report import build_report, render_text, to_json, write_png
@@ -51,6 +52,17 @@ def test_figures_are_what_paper_says(ledger: Ledger) -> None:
     assert report.routed_bill is not None
     assert report.routed_bill.gross.value == 10 * (180 - 10)
     assert report.routed_bill.net.value == 10 * (180 - 10) - 20 * 10
+
+
+def test_tasks_on_one_small_model_are_billed_its_rent_once_together(ledger: Ledger) -> None:
+    play(ledger)
+    alone = settings(usd_per_hour=0.01)
+    both = structs.replace(alone, tasks={**alone.tasks, "other": alone.tasks["default"]})
+    whole, half = (build_report(ledger, declared, "default").bill for declared in (alone, both))
+    assert whole is not None
+    assert half is not None
+    assert whole.rent > 0
+    assert half.rent == pytest.approx(whole.rent / 2, abs=1)
 
 
 def test_the_hours_of_a_training_lessen_the_net_saving_of_the_whole_and_not_of_the_routed(
