@@ -14,20 +14,14 @@ import numpy as np
 
 from evals.choices import offer_of
 from evals.frontier.choice import CONFIDENCE, Shown, choices_of, quality_of
-from evals.frontier.money import (
-    DAY,
-    DAYS_A_MONTH,
-    MIN_PAIRS,
-    Costs,
-    cost_at,
-    known_costs,
-    traffic_of,
-)
+from evals.frontier.money import Costs, cost_at, known_costs
 from evals.frontier.tree import Baseline, Figure, Frontier, Point
+from evals.month import MONTH_S, traffic_of
 from evals.outcomes import Outcomes, Prompts, read_prompts
 from evals.promotion import JUDGED_BY
 from evals.report.curves import curves
 from evals.report.held_out import parted, shown_router
+from evals.report.savings import MIN_PAIRS
 from evals.report.tree import Curves
 from router.model import RouterModel
 from stepdown.bound_in_force import with_bound
@@ -38,8 +32,6 @@ from stepdown.prices import rent_usd_micros, rented_per_hour
 from stepdown.records import Deployed
 from stepdown.registry import Registry
 from stepdown.settings import Settings, TaskSettings
-
-MONTH_S = DAYS_A_MONTH * DAY.total_seconds()
 
 log = logging.getLogger(__name__)
 
@@ -163,4 +155,4 @@ def _add_gaps(missing: list[str], shown: Shown, costs: Costs) -> None:
             f"on both models: there are {len(costs.rows)}"
         )
     if not shown.traffic.requests_a_month:
-        missing.append("what a month saves needs requests; there were none in the last four weeks")
+        missing.append("what a month saves needs requests; there were none in the last week")

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from evals.choices import Offer
-from evals.frontier.money import Costs, Spent, Traffic, spent_at
+from evals.frontier.money import Costs, Spent, spent_at
 from evals.frontier.tree import Choice, Figure
 from evals.metrics.intervals import Estimate, Floats, mean_outcome, paired_difference
+from evals.month import Traffic
 from evals.report.curves import Parts
 from router.fitting.bound import Certificate
 from router.fitting.grid import from_values

@@ -7,7 +7,6 @@ here; the bill has it.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -16,19 +15,7 @@ from numpy.typing import NDArray
 
 from evals.metrics.intervals import Estimate, Floats, percentile_interval, resampled_weights
 from evals.metrics.pgr import cost_quality_curve
-from stepdown.records import Reason
-
-MIN_PAIRS = 10
-WINDOW = timedelta(days=28)
-DAY = timedelta(days=1)
-DAYS_A_MONTH = 30
-
-
-class Traffic(NamedTuple):
-    """Requests of a month on which the policy decides, as in the days that were counted."""
-
-    requests_a_month: float
-    counted_days: float
+from evals.report.savings import MIN_PAIRS
 
 
 class Costs(NamedTuple):
@@ -101,16 +88,3 @@ def _means(values: Floats, groups: NDArray[np.str_], confidence: float) -> list[
         Estimate(float(row.mean()), *percentile_interval(drawn[:, place], confidence), count)
         for place, row in enumerate(values)
     ]
-
-
-def traffic_of(requests: pd.DataFrame, at: datetime) -> Traffic:
-    """How much traffic a month brings, going on as in the last four weeks.
-
-    A task that is younger than a day is not taken to go on all day as it began.
-    """
-    decided = requests["reason"].notna() & (requests["reason"] != Reason.NAMED)
-    times = requests.loc[decided & (requests["at"] > at - WINDOW) & (requests["at"] <= at), "at"]
-    if times.empty:
-        return Traffic(0.0, WINDOW / DAY)
-    days = max(1.0, float((at - times.min()) / DAY))
-    return Traffic(len(times) / days * DAYS_A_MONTH, days)

@@ -15,13 +15,14 @@ import numpy as np
 import pandas as pd
 
 from evals.metrics.intervals import Floats
+from evals.month import DAY, MONTH_DAYS, MONTH_S, WINDOW, Traffic, traffic_of
 from evals.outcomes import certifiable, training_examples
 from evals.promotion import promise_of
 from evals.refit import ROUTER, next_delta
 from evals.report.layout import dollars
 from evals.summary.alarms import alarms
 from evals.summary.documents import Outlook, Saving
-from evals.summary.projection import MONTH_DAYS, Terms, saving
+from evals.summary.projection import Terms, saving
 from evals.summary.scene import CONFIDENCE, Scene
 from router.fitting.bound import prompts_needed
 from router.fitting.fit import CALIBRATION_SHARE, fit_model
@@ -31,30 +32,28 @@ from stepdown.prices import rent_usd_micros
 from stepdown.records import Mode
 from stepdown.registry import Registry
 
-LATELY = timedelta(days=7)
 LEAST = timedelta(hours=1)
-DAY_S = 86_400
 FROM_PROMPTS = 100  # from so many on, a router is fitted to project from
 MOST_PROMPTS = 2_000  # the newest, that it is fitted on
 SEED = 0
 
 
 class _Lately(NamedTuple):
-    """The last days of what is looked at.
+    """What came lately.
 
     Attributes:
-        requests: On which the policy decided.
-        prompts: Labelled for the first time.
+        days: Of the last week those since the first request, in which `prompts` were newly labelled.
+        traffic: What it makes a month.
     """
 
     days: float
-    requests: int
     prompts: int
+    traffic: Traffic
 
     @property
-    def words(self) -> str:
-        """How long it is."""
-        return f"{24 * self.days:.0f} hours" if self.days < 2 else f"{self.days:.0f} days"
+    def a_month(self) -> int:
+        """Requests on which the policy decides."""
+        return round(self.traffic.requests_a_month)
 
 
 def outlook(scene: Scene) -> Outlook:
@@ -85,8 +84,8 @@ def outlook(scene: Scene) -> Outlook:
         confidence=task.confidence,
         rate_per_day=rate,
         days_to_go=wanted / rate if rate else None,
-        requests_a_month=_a_month(lately),
-        extrapolated=f"as many as in the last {lately.words}, for {MONTH_DAYS} days",
+        requests_a_month=lately.a_month,
+        extrapolated=f"as many as in the last {_words(lately.traffic.counted_days)}, for {MONTH_DAYS} days",
         saving=found,
         lines=tuple(_lines(scene, prompts, (to_router, to_certificate), lately, found)),
         alarms=tuple(alarms(scene)),
@@ -95,14 +94,17 @@ def outlook(scene: Scene) -> Outlook:
 
 def _lately(scene: Scene, pairs: pd.DataFrame) -> _Lately:
     decided = scene.decided["at"]
-    first = scene.at - LATELY if decided.empty else max(scene.at - LATELY, decided.min().to_pydatetime())
-    days = max(scene.at - first, LEAST).total_seconds() / DAY_S
+    first = scene.at - WINDOW if decided.empty else max(scene.at - WINDOW, decided.min().to_pydatetime())
     labelled = pairs.groupby("prompt_hash")["at"].min()
-    return _Lately(days, int((decided >= first).sum()), int((labelled >= first).sum()))
+    return _Lately(
+        days=max(scene.at - first, LEAST) / DAY,
+        prompts=int((labelled >= first).sum()),
+        traffic=traffic_of(scene.everything.requests, scene.at),
+    )
 
 
-def _a_month(lately: _Lately) -> int:
-    return round(lately.requests / lately.days * MONTH_DAYS)
+def _words(days: float) -> str:
+    return f"{24 * days:.0f} hours" if days < 2 else f"{days:.0f} days"
 
 
 def _has_router(scene: Scene) -> bool:
@@ -127,12 +129,11 @@ def _saving(scene: Scene, pairs: pd.DataFrame, prompts: int, lately: _Lately) ->
     gains = _gains(scene, drawn) if prompts >= FROM_PROMPTS else None
     if gains is not None:
         drawn, gains = drawn[~np.isnan(gains)].reset_index(drop=True), gains[~np.isnan(gains)]
-    hours_s = MONTH_DAYS * DAY_S
     terms = Terms(
         bound=scene.declared.max_quality_loss,
         exploration=scene.declared.exploration,
-        requests_a_month=_a_month(lately),
-        rent_a_month=round(rent_usd_micros(scene.rates.small_usd_per_hour, hours_s)),
+        requests_a_month=lately.a_month,
+        rent_a_month=round(rent_usd_micros(scene.rates.small_usd_per_hour, MONTH_S)),
         confidence=CONFIDENCE,
     )
     return saving(drawn, gains, terms)
@@ -180,10 +181,11 @@ def _lines(
 
 
 def _pace(wanted: int, lately: _Lately) -> str:
+    counted = _words(lately.days)
     if not lately.prompts:
-        return f"no prompt was newly labelled for both models in the last {lately.words}"
+        return f"no prompt was newly labelled for both models in the last {counted}"
     days = wanted * lately.days / lately.prompts
-    return f"about {days:,.1f} days to go, if {lately.prompts:,} prompts are labelled every {lately.words}"
+    return f"about {days:,.1f} days to go, if {lately.prompts:,} prompts are labelled every {counted}"
 
 
 def _said(found: Saving, lately: _Lately) -> str:
@@ -191,6 +193,6 @@ def _said(found: Saving, lately: _Lately) -> str:
     ends = f"[{dollars(low)}, {dollars(high)}], n={n:,}"
     first = "could save at most" if found.at_most else "projected saving"
     return (
-        f"{first} {dollars(value)} a month {ends}: {found.method}; {_a_month(lately):,} requests a month, "
-        f"as many as in the last {lately.words}"
+        f"{first} {dollars(value)} a month {ends}: {found.method}; {lately.a_month:,} requests a month, "
+        f"as many as in the last {_words(lately.traffic.counted_days)}"
     )

@@ -17,12 +17,11 @@ import numpy as np
 import pandas as pd
 
 from evals.metrics.intervals import Estimate, Floats, percentile_interval, resampled_weights
+from evals.report.savings import MIN_PAIRS
 from evals.report.tree import Money
 from evals.summary.documents import Measured, Saving
 from router.fitting.two_head import GOOD
 
-MIN_PAIRS = 10
-MONTH_DAYS = 30
 ROUTER = "a router fitted and scored by folds on {n:,} pairs, at the bound"
 ORACLE = "an oracle on {n:,} pairs, which knows when small is as good: no router does better"
 
@@ -56,7 +55,7 @@ class _Ranked(NamedTuple):
 
 
 def saving(pairs: pd.DataFrame, gains: Floats | None, terms: Terms) -> Saving | None:
-    """The saving a month; None where fewer than 10 pairs have known costs.
+    """The saving a month; None where fewer than `MIN_PAIRS` pairs have known costs.
 
     Args:
         pairs: Labelled pairs, a random draw of the traffic; see `Outcomes.drawn_pairs`.

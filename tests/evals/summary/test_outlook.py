@@ -84,8 +84,9 @@ def test_days_to_go_are_at_the_rate_of_late(ledger: Ledger) -> None:
     days = (NOW - START - timedelta(minutes=1)) / timedelta(days=1)
     assert found.rate_per_day == pytest.approx(40 / days)
     assert found.days_to_go == pytest.approx(found.labels_to_certificate * days / 40)
-    assert found.requests_a_month == round(40 / days * 30)
-    assert found.extrapolated == "as many as in the last 12 hours, for 30 days"
+    assert "are labelled every 12 hours" in found.lines[2]
+    assert found.requests_a_month == 40 * 30  # it is not taken to go on all day as it began
+    assert found.extrapolated == "as many as in the last 24 hours, for 30 days"
     later = looked(ledger, settings(min_labels=100), START + timedelta(days=30))
     assert (later.rate_per_day, later.days_to_go, later.requests_a_month) == (None, None, 0)
     assert "no prompt was newly labelled for both models in the last 7 days" in later.lines
