@@ -19,7 +19,6 @@ Header = tuple[bytes, bytes]
 
 JSON: Header = (b"content-type", b"application/json")
 EVENTS: Header = (b"content-type", b"text/event-stream; charset=utf-8")
-HUNG_UP = 499
 
 
 class ClientGone(Exception):

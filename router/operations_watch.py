@@ -22,11 +22,10 @@ from stepdown.registry import Registry
 from stepdown.replicas import Replica, Replicas, State
 from stepdown.settings import Settings
 from stepdown.students import is_served_name, served_name
-from stepdown.summaries import Summaries
+from stepdown.summaries import ALL_TASKS, Summaries
 
 EVERY_S = 5.0
 SUMMARY = "operations"
-OF_ALL_TASKS = ""
 BEAT = worker_beat("")
 MAY_COME_BACK = 2  # students before the present one that a rollback may put in force again
 
@@ -66,7 +65,7 @@ class OperationsWatch:
     def _seen(self) -> Seen:
         table = schema.heartbeats
         beats = self._ledger.rows(select(table).where(table.c.name.startswith(BEAT, autoescape=True)))
-        kept = Summaries(self._ledger).newest(OF_ALL_TASKS, SUMMARY)
+        kept = Summaries(self._ledger).newest(ALL_TASKS, SUMMARY)
         return Seen(
             beats={row.name.removeprefix(BEAT): row.at for row in beats},
             found=Found() if kept is None else self._read(kept.content),

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from router.access import Access, Caller
 from router.asgi import (
-    HUNG_UP,
     JSON,
     ClientGone,
     HangUp,
@@ -45,7 +44,7 @@ from router.wire import ChatRequest, error_body, parse_chat, plain_body, upstrea
 from stepdown.errors import BadRequest, LedgerError, UpstreamError
 from stepdown.ids import new_id, now
 from stepdown.ledger import Body, GroupCommit, Record
-from stepdown.records import Decision, Request, Role, Tier
+from stepdown.records import HUNG_UP, Decision, Request, Role, Tier
 from stepdown.students import served_name
 
 NOT_RECORDED = "the answer was withheld because the ledger could not keep its record"

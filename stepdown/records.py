@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 ACTOR = "auto"  # of what no person asked for
+HUNG_UP = 499  # status of a request whose client left before the end of the answer
 
 
 class Mode(enum.StrEnum):

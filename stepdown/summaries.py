@@ -15,6 +15,8 @@ from sqlalchemy import select
 from stepdown.ids import now
 from stepdown.ledger import Ledger, schema
 
+ALL_TASKS = ""  # the task of what is about all of them
+
 T = TypeVar("T")
 
 

@@ -17,13 +17,13 @@ from markupsafe import Markup
 from dashboards.charts import overview as charts
 from dashboards.charts.overview import Line, Part, Point, Series
 from dashboards.charts.svg import AnyChart, draw
-from dashboards.queries.overview import CLIENT_LEFT, Requests, Speed, Traffic, read_traffic
+from dashboards.queries.overview import Requests, Speed, Traffic, read_traffic
 from dashboards.queries.overview_history import NAMES, Estimated, History, fits, history_of
 from dashboards.queries.period import Period, period_of
 from dashboards.render import dollars_of, milliseconds, share
 from dashboards.site import Visit
 from evals.summary.documents import Days, Totals
-from stepdown.records import Mode, Tier
+from stepdown.records import HUNG_UP, Mode, Tier
 
 NO_REQUEST = "No request came in this period."
 NOT_YET = "The workers make it with their next report."
@@ -216,7 +216,7 @@ def _requests(visit: Visit, period: Period, traffic: Traffic) -> Figure:
 
 
 def _fate(status: int) -> str:
-    if status == CLIENT_LEFT:
+    if status == HUNG_UP:
         return "client left"
     return "failed" if status >= 500 else "answered"
 

@@ -20,9 +20,8 @@ from stepdown.errors import BadRequest
 from stepdown.ledger import schema
 from stepdown.ledger.schema import EPOCH, MICROSECOND
 from stepdown.prices import MICROS_PER_USD
-from stepdown.records import Mode, Reason, Tier
+from stepdown.records import HUNG_UP, Mode, Reason, Tier
 
-HUNG_UP = 499
 LONGEST_TEXT = 500
 
 

@@ -20,13 +20,12 @@ from dashboards.queries.period import DAY, Period, floor
 from evals.rollups.buckets import added, quantile
 from stepdown.ledger import Ledger, schema
 from stepdown.ledger.schema import EPOCH, MICROSECOND
-from stepdown.records import Mode, Reason, Role, Tier
+from stepdown.records import HUNG_UP, Mode, Reason, Role, Tier
 
 MINUTE = timedelta(minutes=1)
 MOST_COUNTED = 20_000  # requests of the last minute
 MOST_TIMED_DAYS = 30
 ANSWERING = (Role.LIVE.value, Role.ESCALATION.value)
-CLIENT_LEFT = 499
 
 
 class Requests(NamedTuple):
@@ -80,7 +79,7 @@ class Traffic:
     @property
     def left(self) -> int:
         """Requests whose client hung up first."""
-        return sum(row.requests for row in self.requests if row.status == CLIENT_LEFT)
+        return sum(row.requests for row in self.requests if row.status == HUNG_UP)
 
     @property
     def routed(self) -> int:

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-import msgspec
 from sqlalchemy import ColumnElement, select
 
 from dashboards.queries.filters import Filters
@@ -18,7 +17,7 @@ from evals.rollups.due import Progress
 from evals.rollups.fill import PROGRESS
 from stepdown.ledger import Ledger, schema
 from stepdown.ledger.schema import EPOCH, MICROSECOND
-from stepdown.summaries import Summaries
+from stepdown.summaries import ALL_TASKS, Summaries
 
 HOUR_MICROS = 3_600_000_000
 
@@ -64,11 +63,8 @@ def _counted_conditions(filters: Filters) -> list[ColumnElement[bool]]:
 
 
 def _progress(ledger: Ledger) -> Progress | None:
-    kept = Summaries(ledger).newest("", PROGRESS)
-    try:
-        return None if kept is None else msgspec.json.decode(kept.content, type=Progress)
-    except msgspec.DecodeError:  # of another version: then nothing is known of what was counted
-        return None
+    kept = Summaries(ledger).read(ALL_TASKS, PROGRESS, Progress)
+    return kept.document if kept else None
 
 
 def _merged(hours: Iterable[int], uncounted: int) -> list[Span]:

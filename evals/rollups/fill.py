@@ -20,7 +20,7 @@ from stepdown.ids import now
 from stepdown.ledger import Ledger, schema
 from stepdown.ledger.lock import alone
 from stepdown.ledger.schema import EPOCH, MICROSECOND
-from stepdown.summaries import Summaries
+from stepdown.summaries import ALL_TASKS, Summaries
 
 PROGRESS = "rollup"
 TOGETHER = 48  # hours in one transaction, where they are short
@@ -54,19 +54,20 @@ def roll_up(ledger: Ledger, *, at: datetime | None = None, budget_s: float = 10.
         before = _progress(summaries)
         progress = look(ledger, before, at or now())
         if progress != before:
-            summaries.keep("", PROGRESS, msgspec.json.encode(progress))  # before what it promises is begun
+            # Kept before what it promises is begun.
+            summaries.keep(ALL_TASKS, PROGRESS, msgspec.json.encode(progress))
         done = 0
         for hours in _counted(ledger, progress, deadline):
             _replace(ledger, hours)
             for hour in hours:
                 progress.pending[hour.task].remove(hour.number)
-            summaries.keep("", PROGRESS, msgspec.json.encode(progress))
+            summaries.keep(ALL_TASKS, PROGRESS, msgspec.json.encode(progress))
             done += len(hours)
         return done
 
 
 def _progress(summaries: Summaries) -> Progress:
-    kept = summaries.read("", PROGRESS, Progress)
+    kept = summaries.read(ALL_TASKS, PROGRESS, Progress)
     return kept.document if kept else Progress()  # where that is of another version, all is counted anew
 
 

@@ -16,7 +16,7 @@ from evals.outcomes import certifiable
 from evals.promotion import promise_of
 from evals.summary.days import explored_since
 from evals.summary.documents import Alarm, Operations
-from evals.summary.kept import EVERYBODY, newest
+from evals.summary.kept import newest
 from evals.summary.scene import Scene
 from evals.verdicts import GOOD_FROM
 from stepdown.errors import ArtifactError
@@ -27,6 +27,7 @@ from stepdown.processes import WORKERS, WORKERS_OF_STUDENTS, worker_pulse
 from stepdown.registry import Registry
 from stepdown.replicas import Replicas, State
 from stepdown.settings import Settings
+from stepdown.summaries import ALL_TASKS
 
 LONG_UNLABELLED = timedelta(minutes=15)
 OLD_ROUTER = timedelta(days=30)
@@ -138,7 +139,7 @@ def _servers(scene: Scene) -> Iterator[Alarm]:
 
 
 def _backlog(scene: Scene) -> Iterator[Alarm]:
-    kept = newest(scene.ledger, EVERYBODY, Operations)
+    kept = newest(scene.ledger, ALL_TASKS, Operations)
     if kept is None:
         return
     age_s = kept.document.oldest_unlabelled_s.get(scene.task)

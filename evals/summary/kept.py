@@ -14,7 +14,7 @@ from evals.summary.documents import Days, Operations, Outlook, SlicesDocument, T
 from stepdown.ledger import Ledger
 from stepdown.summaries import Kept, Summaries
 
-__all__ = ["EVERYBODY", "Kept", "keep", "newest", "to_json"]
+__all__ = ["Kept", "keep", "newest", "to_json"]
 
 NAMES: dict[type, str] = {
     Days: "days",
@@ -24,7 +24,6 @@ NAMES: dict[type, str] = {
     Operations: "operations",
     Frontier: FRONTIER,
 }
-EVERYBODY = ""  # the task of what is about all tasks
 
 D = TypeVar("D", Days, Totals, Outlook, SlicesDocument, Operations, Frontier)
 

@@ -17,13 +17,13 @@ from evals.judge.backlog import Sought, unjudged
 from evals.judge.judges import version_of
 from evals.labelling import labellers
 from evals.summary.documents import Operations
-from evals.summary.kept import EVERYBODY, keep, newest
+from evals.summary.kept import keep, newest
 from evals.summary.waiting import Waiting, newest_since, waiting_for_checks
 from stepdown.ids import now
 from stepdown.labellers import Kind, labeller_name
 from stepdown.ledger import Ledger
 from stepdown.settings import Settings, TaskSettings
-from stepdown.summaries import Summaries
+from stepdown.summaries import ALL_TASKS, Summaries
 
 WHOLE_LOOK = timedelta(hours=1)
 UNDER_WAY = timedelta(hours=1)  # a call may be committed so long after its request came
@@ -59,7 +59,7 @@ def keep_operations(ledger: Ledger, settings: Settings, *, at: datetime | None =
         LedgerError: The ledger refused.
     """
     at = at or now()
-    kept = newest(ledger, EVERYBODY, Operations)
+    kept = newest(ledger, ALL_TASKS, Operations)
     before = kept.document if kept else None
     looked = before.whole_look_at if before else None
     whole = looked is None or not looked <= at < looked + WHOLE_LOOK
@@ -89,7 +89,7 @@ def keep_operations(ledger: Ledger, settings: Settings, *, at: datetime | None =
         frontiers={one.key: one.waiting.oldest or at - UNDER_WAY for one in backlogs},
         whole_look_at=at if whole else looked,
     )
-    keep(ledger, EVERYBODY, found)
+    keep(ledger, ALL_TASKS, found)
     return found
 
 

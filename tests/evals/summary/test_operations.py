@@ -10,12 +10,12 @@ from evals.judge.judges import version_of
 from evals.labelling import label_all, labellers
 from evals.summary import operations
 from evals.summary.documents import Operations
-from evals.summary.kept import EVERYBODY, newest
+from evals.summary.kept import newest
 from evals.summary.operations import keep_operations
 from stepdown.ledger import Ledger
 from stepdown.records import Tier, Verdict
 from stepdown.settings import JudgeSettings, ModelSettings, Settings, TaskSettings
-from stepdown.summaries import Summaries
+from stepdown.summaries import ALL_TASKS, Summaries
 from tests.answered import answered, calls_by_tier
 from tests.evals.ledgers import START
 from tests.records import a_label
@@ -46,7 +46,7 @@ def test_answers_wait_until_they_are_labelled(ledger: Ledger) -> None:
     label_all(ledger, SETTINGS.tasks, batch=100, budget_s=60)
     found = keep_operations(ledger, SETTINGS, at=NOW)
     assert (found.label_backlog, found.oldest_unlabelled_s) == ({"default": 0}, {"default": None})
-    kept = newest(ledger, EVERYBODY, Operations)
+    kept = newest(ledger, ALL_TASKS, Operations)
     assert kept is not None
     assert kept.document == found
 

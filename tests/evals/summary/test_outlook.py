@@ -13,7 +13,7 @@ from evals.promotion import share_of
 from evals.refit import ROUTER
 from evals.summary.alarms import silent_workers
 from evals.summary.documents import Alarm, Operations, Outlook
-from evals.summary.kept import EVERYBODY, keep
+from evals.summary.kept import keep
 from evals.summary.outlook import outlook
 from evals.summary.scene import see
 from router.fitting.bound import prompts_needed
@@ -25,6 +25,7 @@ from stepdown.ledger import Ledger, schema
 from stepdown.registry import Registry
 from stepdown.replicas import Replica, Replicas, State
 from stepdown.settings import Settings
+from stepdown.summaries import ALL_TASKS
 from tests.evals.ledgers import START, Writer
 from tests.evals.report.scene import COSTS, EPSILON, TOKENS, play, promote, settings
 
@@ -205,9 +206,9 @@ def test_servers_that_sleep_are_away_or_refuse_students_are_alarms(ledger: Ledge
 def test_answers_that_wait_long_for_a_label_are_an_alarm(ledger: Ledger) -> None:
     waits: dict[str, float | None] = {"default": 600.0}
     kept = Operations(at=NOW, label_backlog={"default": 12}, oldest_unlabelled_s=waits)
-    keep(ledger, EVERYBODY, kept)
+    keep(ledger, ALL_TASKS, kept)
     assert alarms_of(looked(ledger), "labels") == []
-    keep(ledger, EVERYBODY, structs.replace(kept, oldest_unlabelled_s={"default": 3600.0}))
+    keep(ledger, ALL_TASKS, structs.replace(kept, oldest_unlabelled_s={"default": 3600.0}))
     (alarm,) = alarms_of(looked(ledger), "labels")
     assert alarm.text == "12 answers wait for a label, the oldest for 60 minutes"
 
