@@ -115,8 +115,8 @@ class Frontier(Struct, frozen=True, kw_only=True):
         certify_on: Whose labels they rest on: `trusted` or `judged`.
         judged_by: Whose word, where they rest on more than trusted labels.
         interval_confidence: Of every interval, each for itself.
-        pairs: Held-out pairs, on which the estimates rest; of them `calibration` chose the thresholds, and
-            `later` came after the fit.
+        pairs: Held-out pairs, on which the estimates rest; of them `calibration` chose the thresholds, so the
+            estimates err a little to the good side, and `later` came after the fit.
         points: The cost-quality curve; empty where too few pairs are held out.
         baselines: The router first.
         strong: Quality of always-strong; likewise `small`, and their mean costs.

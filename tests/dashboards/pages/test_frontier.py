@@ -152,6 +152,13 @@ def test_in_mode_shadow_nothing_is_in_force_on_the_curve(dashboard: Dashboard) -
     assert ">at 2%</text>" in html
 
 
+def test_the_page_says_that_pairs_that_chose_the_thresholds_flatter_what_is_not_certified(
+    routed: Dashboard,
+) -> None:
+    html = routed.html("/frontier")
+    assert "300 chose the thresholds, so what is not certified errs a little to the good side" in html
+
+
 def test_what_is_missing_is_said(dashboard: Dashboard) -> None:
     told = "the cost-quality curve needs 12 more held-out pairs"
     bare = choice(0.02, 0.3, saving_a_month_usd_micros=None, cost_usd_micros=None)

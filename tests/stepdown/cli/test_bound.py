@@ -67,6 +67,7 @@ def test_without_a_value_it_shows_what_each_bound_buys(file: str, routing: Ledge
     lines = {line.split()[0]: line for line in shown.splitlines() if line.split()}
     assert "* 5%" in lines["*"]
     assert "[" in lines["10%"]
+    assert "of these pairs also chose the thresholds, so all but the regret errs a little" in shown
     assert Registry(routing).revision() == 2
 
 
