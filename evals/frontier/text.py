@@ -32,8 +32,8 @@ def frontier_lines(task: str, declared: TaskSettings, frontier: Frontier | None)
         *(_line(choice) for choice in frontier.choices),
         "regret: its exact upper bound; intervals at "
         f"{frontier.interval_confidence:.0%}, each for itself, from {frontier.pairs:,} held-out pairs",
-        f"{frontier.calibration:,} of these pairs also chose the thresholds, so all but the regret errs a little "
-        "to the good side",
+        f"{frontier.calibration:,} of these pairs also chose the thresholds, "
+        "so all but the regret errs a little to the good side",
         *(f"missing: {line}" for line in frontier.missing),
     ]
 
