@@ -267,7 +267,6 @@ class Operations(Struct, frozen=True, kw_only=True):
         label_backlog: Answers that wait for a label of a check or a judge, by task.
         oldest_unlabelled_s: Age of the oldest of them; None where there is none.
         queue_age_s: How long the oldest work of a queue has waited; None where there is none.
-        by_labeller: The backlog of each labeller, by task.
         capped: Tasks whose backlog is larger than it was counted.
         frontiers: Where the search for each backlog goes on: before, nothing waited.
         whole_look_at: When all of the ledger was last searched.
@@ -277,7 +276,6 @@ class Operations(Struct, frozen=True, kw_only=True):
     label_backlog: dict[str, int] = {}
     oldest_unlabelled_s: dict[str, float | None] = {}
     queue_age_s: dict[str, float | None] = {}
-    by_labeller: dict[str, dict[str, int]] = {}
     capped: tuple[str, ...] = ()
     frontiers: dict[str, datetime] = {}
     whole_look_at: datetime | None = None

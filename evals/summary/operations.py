@@ -76,15 +76,6 @@ def keep_operations(ledger: Ledger, settings: Settings, *, at: datetime | None =
             EVALS: _age_s(at, [one for one in backlogs if one.queue == EVALS]),
             FITS: _overdue_s(ledger, settings, at),
         },
-        by_labeller={
-            task: {
-                name: answers
-                for one in backlogs
-                if one.task == task
-                for name, answers in one.waiting.by_labeller.items()
-            }
-            for task in settings.tasks
-        },
         capped=tuple(sorted({one.task for one in backlogs if one.capped})),
         frontiers={one.key: one.waiting.oldest or at - UNDER_WAY for one in backlogs},
         whole_look_at=at if whole else looked,
@@ -106,8 +97,7 @@ def _backlogs(
         key = f"{name}\n{sought.labeller}\n{sought.version}"
         since = frontiers.get(key) or newest_since(ledger, name, LOOKED_AT_BY_JUDGE)
         items = list(islice(unjudged(ledger, sought, since), MOST_JUDGED))
-        answers = {sought.labeller: sum(len(item.subjects) for item in items)}
-        waiting = Waiting(answers, items[0].at if items else None)
+        waiting = Waiting(sum(len(item.subjects) for item in items), items[0].at if items else None)
         yield _Backlog(name, EVALS, key, waiting, len(items) >= MOST_JUDGED)
 
 

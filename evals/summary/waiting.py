@@ -5,27 +5,21 @@ Invariant: of the requests that are looked at, what waits is what a sweep of `ev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import func, select
 
-from evals.labelling import PREFIX, unlabelled
+from evals.labelling import unlabelled
 from stepdown.ledger import Ledger, schema
 from stepdown.settings import TaskSettings
 
 
 class Waiting(NamedTuple):
-    """Answers that wait for a label, by labeller, and when the oldest of their requests came."""
+    """How many answers wait for a label, and when the oldest of their requests came."""
 
-    by_labeller: Mapping[str, int]
+    answers: int
     oldest: datetime | None
-
-    @property
-    def answers(self) -> int:
-        """All of them."""
-        return sum(self.by_labeller.values())
 
 
 def waiting_for_checks(
@@ -40,10 +34,8 @@ def waiting_for_checks(
     wanted = unlabelled(task_name, task, (at,))
     wanted = wanted if since is None else wanted.where(at >= since)
     found = wanted.order_by(at).limit(most).subquery()
-    counted = select(found.c.wanted, func.count().label("answers"), func.min(found.c.at).label("oldest"))
-    rows = ledger.rows(counted.group_by(found.c.wanted))
-    by_labeller = {PREFIX + row.wanted: int(row.answers) for row in rows}
-    return Waiting(by_labeller, min((row.oldest for row in rows), default=None))
+    (row,) = ledger.rows(select(func.count().label("answers"), func.min(found.c.at).label("oldest")))
+    return Waiting(row.answers, row.oldest)
 
 
 def newest_since(ledger: Ledger, task_name: str, most: int) -> datetime | None:

@@ -40,7 +40,6 @@ def test_answers_wait_until_they_are_labelled(ledger: Ledger) -> None:
         ask(ledger, START + timedelta(hours=hours), small="small says")
     found = keep_operations(ledger, SETTINGS, at=NOW)
     assert found.label_backlog == {"default": 6}
-    assert found.by_labeller == {"default": {"check:some": 6}}
     assert found.oldest_unlabelled_s == {"default": 4 * 3600.0}
     assert found.queue_age_s == {"labels": 4 * 3600.0, "evals": None, "fits": None}
     label_all(ledger, SETTINGS.tasks, batch=100, budget_s=60)
@@ -85,7 +84,7 @@ def test_judges_have_a_backlog_of_their_own(ledger: Ledger) -> None:
     task = TaskSettings(judges={"j": JUDGE})
     settings = Settings(models=SETTINGS.models, tasks={"default": task})
     found = keep_operations(ledger, settings, at=NOW)
-    assert found.by_labeller == {"default": {"judge:j": 4}}
+    assert found.label_backlog == {"default": 4}
     assert found.queue_age_s["evals"] == 3600.0
     version, calls = version_of(JUDGE, settings.models["strong"]), calls_by_tier(ledger, first)
     ledger.append(
@@ -113,7 +112,7 @@ def test_a_check_that_is_not_declared_waits_for_the_label_that_says_so(ledger: L
     task = TaskSettings(check="forgotten", checks=TASK.checks)
     settings = Settings(models=SETTINGS.models, tasks={"default": task})
     ask(ledger, NOW)
-    assert keep_operations(ledger, settings, at=NOW).by_labeller == {"default": {"check:forgotten": 1}}
+    assert keep_operations(ledger, settings, at=NOW).label_backlog == {"default": 1}
     label_all(ledger, settings.tasks, batch=100, budget_s=60)
     assert keep_operations(ledger, settings, at=NOW).label_backlog == {"default": 0}
 
@@ -131,7 +130,7 @@ def test_of_a_large_ledger_the_newest_requests_are_looked_at(
     monkeypatch.setattr(operations, "LOOKED_AT", 3)
     monkeypatch.setattr(operations, "LOOKED_AT_BY_JUDGE", 2)
     found = keep_operations(ledger, settings, at=NOW + timedelta(hours=1))
-    assert found.by_labeller == {"default": {"check:some": 6, "judge:j": 4}}
+    assert found.label_backlog == {"default": 10}
     assert found.oldest_unlabelled_s == {"default": (NOW + timedelta(hours=1, minutes=-1) - START).seconds}
 
 
