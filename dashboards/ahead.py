@@ -50,15 +50,16 @@ class Ahead:
         self._seen_at[task] = self._clock()
 
     def start(self, previews: Sequence[Preview], arrival: str) -> None:
-        """Draw the arrival, then all pages every `EVERY_S` and when a task is looked at.
+        """Draw the pages of the arrival, then those of all that is looked at, until the process ends.
 
-        Returns once the arrival is drawn; the rest goes on until the process ends.
+        Returns once the arrival is drawn: the rest is done in a thread.
 
         Args:
             previews: The pages, the first ones first.
             arrival: The task on which people arrive.
         """
-        self.draw([preview for preview in previews if preview.is_arrival], arrival)
+        self._seen_at[arrival] = self._clock()
+        self.draw(previews, arrival)
         threading.Thread(target=self._run, args=(previews, arrival), name="ahead", daemon=True).start()
 
     def draw(self, previews: Sequence[Preview], arrival: str) -> None:
@@ -69,11 +70,10 @@ class Ahead:
                     _see(preview, task)
 
     def _run(self, previews: Sequence[Preview], arrival: str) -> None:
-        self.saw(arrival)
         while True:
-            self.draw(previews, arrival)
             self._is_new.wait(EVERY_S)
             self._is_new.clear()
+            self.draw(previews, arrival)
 
     def _is_seen(self, task: str) -> bool:
         return self._clock() - self._seen_at.get(task, float("-inf")) < LATELY_S

@@ -40,12 +40,17 @@ def test_all_pages_of_a_task_are_drawn_while_somebody_looks_at_one() -> None:
     assert seen == [("arrival", "main")]
 
 
-def test_once_started_the_page_on_which_people_arrive_is_drawn_and_the_others_soon() -> None:
-    arrived, other = list[str](), threading.Event()
-    ahead = Ahead()
-    ahead.start([Preview(lambda _: other.set()), Preview(arrived.append, is_arrival=True)], "main")
-    assert arrived[:1] == ["main"]
-    assert other.wait(10.0)
+def test_the_pages_on_which_people_arrive_are_drawn_before_it_goes_on() -> None:
+    seen: list[tuple[str, str]] = []
+    Ahead().start(previews(seen), "main")
+    assert seen == [("arrival", "main"), ("other", "main")]
+
+
+def test_what_is_looked_at_is_drawn_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "EVERY_S", 0.01)
+    again = threading.Semaphore(0)
+    Ahead().start([Preview(lambda _: again.release())], "main")
+    assert all(again.acquire(timeout=10.0) for _ in range(5))
 
 
 def test_a_page_that_fails_keeps_no_other_from_being_drawn(caplog: pytest.LogCaptureFixture) -> None:
