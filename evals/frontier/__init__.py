@@ -6,14 +6,13 @@ that, and `Frontier.at` says what a bound buys.
 
 from evals.frontier.build import frontier_document
 from evals.frontier.kept import kept_frontier
-from evals.frontier.tree import FRONTIER, Choice, Figure, Frontier, from_json, to_json
+from evals.frontier.tree import FRONTIER, Choice, Figure, Frontier, to_json
 
 __all__ = [
     "FRONTIER",
     "Choice",
     "Figure",
     "Frontier",
-    "from_json",
     "frontier_document",
     "kept_frontier",
     "to_json",

@@ -167,12 +167,3 @@ class Frontier(Struct, frozen=True, kw_only=True):
 def to_json(frontier: Frontier) -> bytes:
     """The document as it is kept; the same one gives the same bytes."""
     return msgspec.json.encode(frontier, order="deterministic")
-
-
-def from_json(content: bytes) -> Frontier:
-    """Read a kept document.
-
-    Raises:
-        msgspec.DecodeError: It is of another version.
-    """
-    return msgspec.json.decode(content, type=Frontier)

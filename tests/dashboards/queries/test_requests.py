@@ -19,7 +19,7 @@ from evals.rollups.fill import PROGRESS, roll_up
 from stepdown.errors import BadRequest
 from stepdown.ledger import Ledger
 from stepdown.records import Mode, Reason, Tier, Verdict
-from stepdown.summaries import Summaries
+from stepdown.summaries import ALL_TASKS, Summaries
 from tests.dashboards.asking import START, asked, label
 from tests.fakes import events
 
@@ -307,13 +307,13 @@ def test_an_hour_that_waits_to_be_counted_is_looked_at(ledger: Ledger) -> None:
     roll_up(ledger, at=START + 12 * hour)
     keep(ledger, asked(50, at=START + 4 * hour, reason=Reason.FALLBACK))
     summaries = Summaries(ledger)
-    kept = summaries.newest("", PROGRESS)
+    kept = summaries.read(ALL_TASKS, PROGRESS, Progress)
     assert kept is not None
-    progress = msgspec.json.decode(kept.content, type=Progress)
+    progress = kept.document
     progress.pending = {"default": [int((START + 4 * hour).timestamp()) // 3600]}
-    summaries.keep("", PROGRESS, msgspec.json.encode(progress))
+    summaries.keep(ALL_TASKS, PROGRESS, msgspec.json.encode(progress))
     assert search(ledger, reason=Reason.FALLBACK) == [50]
-    summaries.keep("", PROGRESS, b"of another version")
+    summaries.keep(ALL_TASKS, PROGRESS, b"of another version")
     assert len(spans(ledger, "default", filters_of({"reason": Reason.FALLBACK}))) == 1
 
 

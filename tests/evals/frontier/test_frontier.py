@@ -7,7 +7,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from evals.frontier import Frontier, from_json, frontier_document, to_json
+from evals.frontier import Frontier, frontier_document, to_json
 from evals.outcomes import read_outcomes
 from router.fitting.grid import LOSSES
 from stepdown.ledger import Ledger
@@ -43,7 +43,7 @@ def test_a_looser_bound_buys_more_and_the_document_survives_json(fitted: Frontie
     assert "cannot support a quality loss of 0.002" in strictest.reason
     assert strictest.saving_usd_micros is not None
     assert strictest.saving_usd_micros.value == 0
-    assert from_json(to_json(fitted)) == fitted
+    assert msgspec.json.decode(to_json(fitted), type=Frontier) == fitted
 
 
 def test_all_choices_hold_together_and_each_keeps_to_its_bound(fitted: Frontier, ledger: Ledger) -> None:
