@@ -83,13 +83,13 @@ class Economy:
     """What a request costs, how many there are, and what was spent; money in micro-dollars.
 
     Attributes:
-        requests_per_day: Of the task.
+        requests_per_day: Of the task, those on which the policy decides.
         coverage: Share of requests that the candidate is expected to answer; None where nothing says.
         coverage_from: Where that is from, or why there is none.
         strong: Cost of strong's answer to each prompt of the sample; NaN where not known. (n,)
         small: Likewise of the candidate's. (n,)
         exploration: Share of routed requests that go to strong whatever the router says, small in the shadow.
-        rent_per_day: Of the hardware that serves the small model.
+        rent_per_day: Of the hardware that serves the small model; the task's part.
         spent: On this candidate so far: training, export, evaluation, labels.
         unpriced: Parts of that whose cost is not known.
     """

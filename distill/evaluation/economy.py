@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import func, select
 
 from distill.bill.costs import cost_lines
 from distill.bill.material import claims_of, read_material
 from distill.evidence import Economy
 from evals.metrics.intervals import Estimate, Floats, proportion
+from evals.month import MONTH_DAYS, traffic_of
 from evals.outcomes import Outcomes, training_examples
 from evals.promotion import promise_of
 from evals.refit import ROUTER
@@ -26,13 +25,12 @@ from router.fitting.two_head import GOOD
 from stepdown.bound_in_force import bounded
 from stepdown.errors import ArtifactError
 from stepdown.ids import now
-from stepdown.ledger import Ledger, schema
+from stepdown.ledger import Ledger
 from stepdown.prices import rent_usd_micros, rented_per_hour
 from stepdown.registry import Registry
 from stepdown.settings import Settings, TaskSettings
 
-WINDOW = timedelta(days=7)
-DAY = timedelta(days=1)
+DAY_S = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -65,13 +63,13 @@ def economy(ledger: Ledger, settings: Settings, trial: Trial) -> Economy:
     answered = answered[answered["id"].isin(trial.requests)]
     spent, unpriced = _spent(ledger, settings, trial)
     return Economy(
-        requests_per_day=_requests_per_day(ledger, trial.task),
+        requests_per_day=traffic_of(trial.outcomes.requests, now()).requests_a_month / MONTH_DAYS,
         coverage=coverage,
         coverage_from=source,
         strong=_costs(answered, "strong"),
         small=_costs(answered, "small"),
         exploration=task.exploration,
-        rent_per_day=rent_usd_micros(rented_per_hour(settings, task), DAY.total_seconds()),
+        rent_per_day=rent_usd_micros(rented_per_hour(settings, task), DAY_S),
         spent=spent,
         unpriced=unpriced,
     )
@@ -80,18 +78,6 @@ def economy(ledger: Ledger, settings: Settings, trial: Trial) -> Economy:
 def _costs(pairs: pd.DataFrame, tier: str) -> Floats:
     costs = pairs[f"{tier}_cost_usd_micros"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
     return np.asarray(costs, dtype=np.float64)
-
-
-def _requests_per_day(ledger: Ledger, task: str) -> float:
-    """Of the last week; a task that is younger than a day is not taken to go on all day as it began."""
-    table, end = schema.requests, now()
-    wanted = (table.c.task == task) & (table.c.at >= end - WINDOW)
-    row = ledger.rows(
-        select(func.count().label("requests"), func.min(table.c.at).label("first")).where(wanted)
-    )[0]
-    if not row.requests:
-        return 0.0
-    return int(row.requests) / float(max(DAY, end - row.first) / DAY)
 
 
 def _coverage(

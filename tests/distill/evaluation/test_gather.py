@@ -145,6 +145,7 @@ def test_costs_are_those_of_the_candidate_and_its_making(live: Live) -> None:
     student = live.trained("one")
     for prompt in ("a", "b"):
         live.answered(live.asks(prompt), served_name(student.id), "yes", cost=10)
+    live.asks("c", reason=Reason.NAMED)  # no policy decides on it, so no student saves on it
     spent = [("run", "one", 500), ("form", student.id, 40), ("else", "another", 9000)]
     live.ledger.append(
         Expense(
