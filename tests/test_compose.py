@@ -7,8 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,27 +128,24 @@ class Rehearsal:
         return text
 
 
-@pytest.fixture(scope="module")
-def rehearsal(compose: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
-    """All services but vLLM, running."""
-    running = Rehearsal(compose, tmp_path_factory.mktemp("compose"))
+def test_all_services_but_vllm_become_healthy_by_their_own_checks(
+    compose: dict[str, Any], tmp_path: Path
+) -> None:
+    rehearsal = Rehearsal(compose, tmp_path)
     with ExitStack() as processes:
         for name in ("redis", *OURS):
-            processes.enter_context(running.start(name))
-        yield running
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_a_service_becomes_healthy_by_its_own_check(rehearsal: Rehearsal, name: str) -> None:
-    wait_until(f"{name} is healthy", lambda: rehearsal.healthy(name), patience_s=60)
-    assert rehearsal.healthy(name)
+            processes.enter_context(rehearsal.start(name))
+        for name in OURS:
+            wait_until(f"{name} is healthy", partial(rehearsal.healthy, name))
+            assert rehearsal.healthy(name)
 
 
 def test_the_check_of_a_worker_fails_where_none_runs(compose: dict[str, Any], tmp_path: Path) -> None:
     assert not Rehearsal(compose, tmp_path).healthy("worker")
 
 
-def test_the_settings_reach_the_services(rehearsal: Rehearsal) -> None:
+def test_the_settings_reach_the_services(compose: dict[str, Any], tmp_path: Path) -> None:
+    rehearsal = Rehearsal(compose, tmp_path)
     environ = rehearsal._env("worker")
     settings = load_settings(rehearsal.folder / "stepdown.toml", environ=environ)
     assert settings.worker.broker == environ["REDIS_URL"]

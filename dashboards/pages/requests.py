@@ -21,6 +21,7 @@ from stepdown.records import Mode, Tier
 PATH = "/requests"
 ROWS_PATH = f"{PATH}/rows"
 LIVE_EVERY_S = 2
+BUDGET_S = 0.12
 LIVE_BUDGET_S = 0.06
 OUTCOMES = {
     Outcome.ANSWERED: "answered",
@@ -71,8 +72,8 @@ def rows(visit: Visit) -> Response:
 def _found(visit: Visit, filters: Filters, is_live: bool) -> Found:
     newer, older = visit.query.get("newer", ""), visit.query.get("older", "")
     place = None if is_live or not (newer or older) else place_in(newer or older)
-    more: dict[str, Any] = {"budget_s": LIVE_BUDGET_S} if is_live else {"newer": bool(newer)}
-    return Search(visit.site.ledger, visit.task, filters, **more).run(place)
+    budget_s, goes_newer = (LIVE_BUDGET_S, False) if is_live else (BUDGET_S, bool(newer))
+    return Search(visit.site.ledger, visit.task, filters, budget_s=budget_s, newer=goes_newer).run(place)
 
 
 def _shown(filters: Filters, found: Found) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from dashboards.queries.spans import Span, spans
 from stepdown.ledger import Ledger, schema
 
 PAGE = 50
-BUDGET_S = 0.12
 FIRST_STEP, LONGEST_STEP = 250, 2_000  # rows of an index's stretch
 EXAMINED_TOGETHER = 200
 
@@ -71,8 +70,8 @@ class Search:
         ledger: Where they are.
         task: Whose requests.
         filters: Which.
-        newer: Whether it goes from the place to what is newer, instead of older.
         budget_s: Seconds after which it stops.
+        newer: Whether it goes from the place to what is newer, instead of older.
         clock: Seconds that only grow.
     """
 
@@ -82,8 +81,8 @@ class Search:
         task: str,
         filters: Filters,
         *,
+        budget_s: float,
         newer: bool = False,
-        budget_s: float = BUDGET_S,
         clock: Clock = time.monotonic,
     ) -> None:
         self._ledger, self._task, self._filters, self._newer = ledger, task, filters, newer

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from html import unescape
 from typing import Any
 
 import pytest
 
 from dashboards.pages import requests as page_of_requests
-from dashboards.queries.requests import Search
 from stepdown.records import Verdict
 from stepdown.settings import TaskSettings
 from tests.dashboards.asking import asked
 from tests.dashboards.conftest import Dashboard, Open
 
 SEEN = re.compile(r'data-seen="(\w+)"')
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine must not cut a page short."""
+    monkeypatch.setattr(page_of_requests, "BUDGET_S", 60.0)
+    monkeypatch.setattr(page_of_requests, "LIVE_BUDGET_S", 60.0)
 
 
 def keep(dashboard: Dashboard, *groups: list[Any]) -> None:
@@ -81,7 +86,7 @@ def test_a_search_whose_time_is_up_says_how_far_it_looked_and_goes_on(
     dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep(dashboard, *(asked(n, prompt="needle" if n in (2, 9) else "hay") for n in range(12)))
-    monkeypatch.setattr(page_of_requests, "Search", partial(Search, budget_s=0))
+    monkeypatch.setattr(page_of_requests, "BUDGET_S", 0)
     path, found, rounds = "/requests?text=needle", list[int](), 0
     while path:
         html = dashboard.html(path)

@@ -24,6 +24,7 @@ from tests.dashboards.asking import START, asked, label
 from tests.fakes import events
 
 ON_BOTH_DATABASES = True
+PATIENT_S = 60.0
 
 
 def numbers(found: Found) -> list[int]:
@@ -33,7 +34,7 @@ def numbers(found: Found) -> list[int]:
 
 def search(ledger: Ledger, **query: str) -> list[int]:
     """All that a search finds."""
-    return numbers(Search(ledger, "default", filters_of(query), budget_s=60).run(most=1000))
+    return numbers(Search(ledger, "default", filters_of(query), budget_s=PATIENT_S).run(most=1000))
 
 
 def keep(ledger: Ledger, *groups: list[Any]) -> None:
@@ -48,7 +49,7 @@ def test_pages_follow_each_other_both_ways_without_a_gap(ledger: Ledger) -> None
     nothing = Filters(given={})
     place, pages = None, []
     while True:
-        found = Search(ledger, "default", nothing).run(place)
+        found = Search(ledger, "default", nothing, budget_s=PATIENT_S).run(place)
         pages.append(found.lines)
         if found.goes_on is None:
             break
@@ -60,7 +61,7 @@ def test_pages_follow_each_other_both_ways_without_a_gap(ledger: Ledger) -> None
     )
     assert len({line.id for line in seen}) == 170
     first = pages[1][0]
-    back = Search(ledger, "default", nothing, newer=True).run(Place(first.at, first.id))
+    back = Search(ledger, "default", nothing, newer=True, budget_s=PATIENT_S).run(Place(first.at, first.id))
     assert back.lines == pages[0]
     assert back.goes_on is None
 
@@ -128,7 +129,7 @@ def test_a_request_on_which_nothing_was_decided_is_found_too(ledger: Ledger) -> 
     assert search(ledger) == [2, 1]
     assert search(ledger, explored="no") == [2]
     assert search(ledger, verdict="unlabelled") == [2, 1]
-    line = Search(ledger, "default", Filters(given={})).run().lines[-1]
+    line = Search(ledger, "default", Filters(given={}), budget_s=PATIENT_S).run().lines[-1]
     assert (line.chosen, line.reason, line.model, line.cost_usd_micros) == (None, None, "", 0)
 
 
@@ -154,7 +155,7 @@ def test_the_verdict_is_of_the_answer_given_and_people_outrank_checks(ledger: Le
 def test_cost_is_of_all_calls_and_labels_and_what_is_unknown_is_not_zero(ledger: Ledger) -> None:
     keep(ledger, asked(1, cost=100, shadow="no"), asked(2, cost=None), asked(3, cost=107))
     keep(ledger, [label("call-000003", Verdict.GOOD, cost_usd_micros=50)])
-    lines = Search(ledger, "default", Filters(given={})).run().lines
+    lines = Search(ledger, "default", Filters(given={}), budget_s=PATIENT_S).run().lines
     assert [(line.cost_usd_micros, line.unpriced) for line in lines] == [(157, 0), (0, 1), (107, 0)]
     assert search(ledger, cost="0.000107") == [3, 1]
     assert search(ledger, cost="0.000108") == [3]
@@ -187,7 +188,7 @@ def test_text_that_is_gone_or_corrupt_is_not_found_and_stops_nothing(ledger: Led
         broken = "X'00112233'" if ledger.engine.dialect.name == "sqlite" else "'\\x00112233'::bytea"
         connection.exec_driver_sql(f"UPDATE bodies SET content = {broken} WHERE digest = '{corrupt}'")
     assert search(ledger, text="needle") == [3]
-    lines = Search(ledger, "default", Filters(given={})).run().lines
+    lines = Search(ledger, "default", Filters(given={}), budget_s=PATIENT_S).run().lines
     assert [(line.prompt, line.size is None) for line in lines] == [
         ("needle three", False),
         (None, False),
@@ -199,7 +200,9 @@ def test_of_a_very_long_body_the_beginning_is_searched(ledger: Ledger) -> None:
     far = "x" * 5_000_000
     keep(ledger, asked(1, prompt=f"early{far}"), asked(2, prompt=f"{far}early"))
     assert search(ledger, text="early") == [1]
-    assert [line.prompt for line in Search(ledger, "default", Filters(given={})).run().lines] == [None, None]
+    assert [
+        line.prompt for line in Search(ledger, "default", Filters(given={}), budget_s=PATIENT_S).run().lines
+    ] == [None, None]
 
 
 def stepping(seconds: float) -> Callable[[], float]:
@@ -267,7 +270,9 @@ def test_hours_in_which_nothing_fits_are_not_looked_at(ledger: Ledger) -> None:
         (START + 7 * hour, START + 7.5 * hour),
         (START + 2 * hour, START + 3 * hour),
     ]
-    newer = Search(ledger, "default", filters, newer=True).run(Place(START + 3 * hour, ""))
+    newer = Search(ledger, "default", filters, newer=True, budget_s=PATIENT_S).run(
+        Place(START + 3 * hour, "")
+    )
     assert numbers(newer) == [50, 7]
 
 
@@ -297,8 +302,13 @@ def test_a_place_that_is_none_is_refused() -> None:
 
 
 def test_an_empty_ledger_has_nothing(ledger: Ledger) -> None:
-    assert Search(ledger, "default", Filters(given={})).run() == Found([], None, False)
-    assert Search(ledger, "default", filters_of({"text": "x", "verdict": Held.BAD})).run().lines == []
+    assert Search(ledger, "default", Filters(given={}), budget_s=PATIENT_S).run() == Found([], None, False)
+    assert (
+        Search(ledger, "default", filters_of({"text": "x", "verdict": Held.BAD}), budget_s=PATIENT_S)
+        .run()
+        .lines
+        == []
+    )
 
 
 def test_an_hour_that_waits_to_be_counted_is_looked_at(ledger: Ledger) -> None:
@@ -323,7 +333,9 @@ def test_an_index_gets_one_bound_a_side(ledger: Ledger) -> None:
     event.listen(ledger.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
     query = filters_of({"reason": Reason.FALLBACK, "since": START.isoformat()})
     for newer in (False, True):
-        Search(ledger, "default", query, newer=newer).run(Place(START + timedelta(minutes=300), ""))
+        Search(ledger, "default", query, newer=newer, budget_s=PATIENT_S).run(
+            Place(START + timedelta(minutes=300), "")
+        )
     looked = [one for one in statements if "FROM requests" in one]
     assert len(looked) > 2
     for side in (r"requests\.at >= ", r"requests\.at <= |requests\.at < \S+ (?:AND|ORDER)"):
