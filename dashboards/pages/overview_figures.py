@@ -32,6 +32,7 @@ UNMEASURED = (
     "None since has both answers labelled yet."
 )
 WEEK = timedelta(days=7)
+LONGEST_NAME = 30  # of a model on a chart; the table has all of it
 
 
 @lru_cache(maxsize=256)
@@ -250,7 +251,8 @@ def speed_figure(visit: Visit, speeds: Sequence[Speed], since: datetime) -> Figu
 
 
 def _said(speed: Speed) -> str:
-    return f"{speed.model}: p50 {milliseconds(speed.p50_ms)}, p95 {milliseconds(speed.p95_ms)}"
+    name = speed.model if len(speed.model) <= LONGEST_NAME else f"{speed.model[: LONGEST_NAME - 1]}…"
+    return f"{name}: p50 {milliseconds(speed.p50_ms)}, p95 {milliseconds(speed.p95_ms)}"
 
 
 def _dollars(points: Sequence[Estimated]) -> tuple[Point, ...]:
