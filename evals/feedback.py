@@ -44,7 +44,7 @@ from router.wire import read_answer
 from stepdown.ids import now
 from stepdown.labellers import Kind, labeller_name
 from stepdown.ledger import Ledger, schema
-from stepdown.records import Label, Role, Verdict
+from stepdown.records import ANSWERING, Label, Verdict
 from stepdown.settings import TaskSettings
 
 KINDS = ("thumb", "score", "outcome", "edit")
@@ -128,7 +128,7 @@ def received_call() -> ScalarSelect[str]:
         select(answering.c.id)
         .where(
             answering.c.request == _f.c.request,
-            answering.c.role.in_((Role.LIVE.value, Role.ESCALATION.value)),
+            answering.c.role.in_(ANSWERING),
             answering.c.status.between(200, 299),
         )
         .order_by(answering.c.at.desc(), answering.c.id.desc())

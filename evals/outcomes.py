@@ -35,7 +35,7 @@ from stepdown.errors import BadRequest, LedgerError
 from stepdown.labellers import Kind
 from stepdown.ledger import Ledger, schema
 from stepdown.ledger.bodies import decompress
-from stepdown.records import Role, Tier
+from stepdown.records import ANSWERING, Role, Tier
 from stepdown.registry import Registry
 from stepdown.settings import TaskSettings
 from stepdown.students import is_served_name, served_name
@@ -45,7 +45,6 @@ IN_SERVICE: Any = object()
 TRUSTED, JUDGED = "trusted", "judged"
 AUDIT_SHARE = TaskSettings().audit_share
 CHUNK = 500
-ANSWERING = (Role.LIVE, Role.ESCALATION)
 DECLARED = ""
 
 REQUEST_COLUMNS = ("id", "at", "prompt_hash", "body", "slice", "status", "model_asked")

@@ -52,6 +52,9 @@ class Role(enum.StrEnum):
     ESCALATION = "escalation"
 
 
+ANSWERING = (Role.LIVE, Role.ESCALATION)  # whose answer the client receives
+
+
 class Verdict(enum.StrEnum):
     """What a labeller says; `unscored` is a failure to label, excluded and counted."""
 

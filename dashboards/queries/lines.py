@@ -26,9 +26,8 @@ from evals.verdicts import LabelRow, newest_labels, trusted_verdict, vote_of
 from stepdown.errors import LedgerError
 from stepdown.ledger import schema
 from stepdown.ledger.bodies import decompress
-from stepdown.records import Role
+from stepdown.records import ANSWERING
 
-ANSWERING = (Role.LIVE, Role.ESCALATION)
 LONGEST_PARSED = (
     1_000_000  # bytes of a body that is read as what it is; of a longer one the beginning is searched
 )

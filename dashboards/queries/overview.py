@@ -20,12 +20,11 @@ from dashboards.queries.period import DAY, Period, floor
 from evals.rollups.buckets import added, quantile
 from stepdown.ledger import Ledger, schema
 from stepdown.ledger.schema import EPOCH, MICROSECOND
-from stepdown.records import HUNG_UP, Mode, Reason, Role, Tier
+from stepdown.records import ANSWERING, HUNG_UP, Mode, Reason, Tier
 
 MINUTE = timedelta(minutes=1)
 MOST_COUNTED = 20_000  # requests of the last minute
 MOST_TIMED_DAYS = 30
-ANSWERING = (Role.LIVE.value, Role.ESCALATION.value)
 
 
 class Requests(NamedTuple):

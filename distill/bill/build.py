@@ -17,13 +17,12 @@ from distill.bill.material import Material, Student, claims_of, read_material
 from distill.bill.payback import Account, pace, pace_start, payback
 from distill.bill.service import in_service, predecessor, share_at
 from distill.bill.tree import Cost, Marginal, Outlook, Payback, StudentBill
-from evals.outcomes import ANSWERING
 from evals.report.savings import OnStrong, on_strong
 from evals.report.tree import Money
 from stepdown.errors import NotEnoughEvidence
 from stepdown.ids import now
 from stepdown.ledger import Ledger
-from stepdown.records import Reason, Tier
+from stepdown.records import ANSWERING, Reason, Tier
 from stepdown.settings import Settings
 from stepdown.students import served_name
 

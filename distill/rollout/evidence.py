@@ -23,11 +23,11 @@ from distill.rollout.trial import Service, Trial
 from distill.rollout.watches import REFERENCE, Series, Timed
 from evals.judge.sweep import first_unjudged
 from evals.labelling import first_unlabelled
-from evals.outcomes import ANSWERING, JUDGED, Outcomes, read_outcomes, read_prompts
+from evals.outcomes import JUDGED, Outcomes, read_outcomes, read_prompts
 from router.model import RouterModel
 from stepdown.errors import UNREACHABLE
 from stepdown.ledger import Ledger, schema
-from stepdown.records import HUNG_UP, Arm, Mode, Reason, Role, Tier
+from stepdown.records import ANSWERING, HUNG_UP, Arm, Mode, Reason, Role, Tier
 from stepdown.registry import Registry
 from stepdown.settings import Settings, TaskSettings
 from stepdown.students import PREFIX, served_name

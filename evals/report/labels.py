@@ -18,8 +18,9 @@ from evals.judge.injection import newest_audit
 from evals.labeller_error import LabellerErrors, labeller_errors
 from evals.metrics.intervals import Estimate, mean_outcome, paired_difference
 from evals.metrics.ppi import POWERED, Powered, powered_difference, powered_mean
-from evals.outcomes import ANSWERING, Outcomes
+from evals.outcomes import Outcomes
 from stepdown.ledger import Ledger
+from stepdown.records import ANSWERING
 from stepdown.settings import TaskSettings
 
 Column = pd.Series

@@ -20,13 +20,13 @@ import numpy as np
 import pandas as pd
 
 from evals.metrics.intervals import DRAWS, Estimate, Floats, percentile_interval, resampled_weights
-from evals.outcomes import ANSWERING, Outcomes, small_names
+from evals.outcomes import Outcomes, small_names
 from evals.report.machines import Machines
 from evals.report.offline import Offline
 from evals.report.tree import Bill, Money
 from stepdown.errors import NotEnoughEvidence
 from stepdown.prices import Price, rent_usd_micros
-from stepdown.records import Reason, Role, Tier
+from stepdown.records import ANSWERING, Reason, Role, Tier
 
 MIN_PAIRS = 10
 TOKENS = ("small_prompt_tokens", "small_completion_tokens", "strong_completion_tokens")

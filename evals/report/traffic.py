@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from evals.metrics.intervals import Estimate, mean_outcome
-from evals.outcomes import ANSWERING, Outcomes
+from evals.outcomes import Outcomes
 from evals.report.tree import CallLine, Count, Received, Served, SliceLine
-from stepdown.records import Mode, Reason, Tier, Verdict
+from stepdown.records import ANSWERING, Mode, Reason, Tier, Verdict
 
 UNTAGGED = "(untagged)"
 

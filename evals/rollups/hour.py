@@ -14,11 +14,10 @@ from sqlalchemy import BigInteger, bindparam, select, type_coerce
 
 from evals.rollups.buckets import BUCKETS, bucket_of, trimmed
 from stepdown.ledger import Ledger, schema
-from stepdown.records import Role
+from stepdown.records import ANSWERING
 
 HOUR_MICROS = 3_600_000_000
 ROWS_AT_ONCE = 5_000
-ANSWERING = (Role.LIVE.value, Role.ESCALATION.value)
 
 _r, _d, _c = schema.requests.c, schema.decisions.c, schema.calls.c
 CAME = type_coerce(_r.at, BigInteger)  # plain microseconds: no value is made for each row
