@@ -11,13 +11,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dashboards.charts.nights import timeline
-from dashboards.queries.nights import A_PAGE, OneNight, newest_nights, read_night
+from dashboards.queries.nights import A_PAGE, OneNight, newest_nights, night_status, read_night
 from dashboards.site import Form, NotThere, Site, Visit, action, done, page
 from distill.night.account import State
 from distill.night.budget import minutes_of
 from distill.night.machine import Outcome, Stage
 from distill.night.run import start_now, under_way
-from distill.night.status import NightStatus, status
 from distill.night.text import duration
 from evals.report.encode import to_json
 from stepdown.ids import now
@@ -70,7 +69,7 @@ def nights(visit: Visit) -> Response:
     return visit.render(
         "nights.html",
         nights=shown,
-        status=_status(visit),
+        status=night_status(visit.site.ledger, visit.site.settings, visit.task),
         tones=TONES,
         before=before,
         older=shown[-1].account.id if len(found) > A_PAGE else "",
@@ -115,7 +114,7 @@ def review_start(visit: Visit) -> Response:
         running=running,
         last=last[0] if last else None,
         budget=_budget(student),
-        status=_status(visit),
+        status=night_status(ledger, visit.site.settings, task),
     )
 
 
@@ -124,14 +123,6 @@ def start(visit: Visit, form: Form) -> Response:
     begun = start_now(visit.site.ledger, visit.site.settings, visit.task, visit.person.name)
     said = f"Night {begun.id} is written down; the worker takes it up at its next look."
     return done(visit, visit.link(f"{PATH}/{begun.id}"), said)
-
-
-def _status(visit: Visit) -> NightStatus | None:
-    """When the next night is due; None where the task distils no students."""
-    declared = visit.site.settings.tasks.get(visit.task)
-    if declared is None or declared.student is None:
-        return None
-    return status(visit.site.ledger, visit.site.settings, visit.task)
 
 
 def _budget(student: StudentSettings | None) -> str:

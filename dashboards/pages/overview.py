@@ -16,11 +16,11 @@ from dashboards.ahead import Preview
 from dashboards.charts.theme import VARIABLES
 from dashboards.pages.overview_figures import figures, speed_figure
 from dashboards.pages.overview_words import bill_lines, headline, stats, steps_of
+from dashboards.queries.nights import night_status
 from dashboards.queries.overview import first_hour, read_live, read_speeds, read_traffic
 from dashboards.queries.overview_alarms import read_alarms
 from dashboards.queries.period import DEFAULT, WORDS, check_range, period_of
 from dashboards.site import Site, Visit, page, preview
-from distill.night.status import NightStatus, status
 from evals.summary.documents import Days, Outlook, Totals
 from evals.summary.kept import newest
 from stepdown.ids import now
@@ -59,7 +59,7 @@ def overview(visit: Visit) -> Response:
         headline=headline(outlook.document) if outlook else "",
         alarms=read_alarms(ledger, visit.site.settings, task, outlook.document.alarms if outlook else (), at),
         missing=steps_of(outlook.document) if outlook else [],
-        night=_night(visit),
+        night=night_status(ledger, visit.site.settings, task),
         watches=_watches(current),
         variables=VARIABLES,
         every_s=visit.site.settings.worker.report_every_s,
@@ -90,14 +90,6 @@ def _counted(visit: Visit, name: str) -> dict[str, Any]:
 def live(visit: Visit) -> Response:
     """Show how busy the task is, and nothing else."""
     return visit.render("overview_live.html", live=read_live(visit.site.ledger, visit.task, now()))
-
-
-def _night(visit: Visit) -> NightStatus | None:
-    """Tonight's job; None where the task distils no students."""
-    declared = visit.site.settings.tasks.get(visit.task)
-    if declared is None or declared.student is None:
-        return None
-    return status(visit.site.ledger, visit.site.settings, visit.task)
 
 
 def _watches(current: Promotion | None) -> list[dict[str, Any]]:

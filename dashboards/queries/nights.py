@@ -16,9 +16,11 @@ from distill.night.account import NightAccount, account_of
 from distill.night.book import Book
 from distill.night.machine import Stage, found
 from distill.night.report import KIND
+from distill.night.status import NightStatus, status
 from stepdown.ledger import Ledger, schema
 from stepdown.records import Artifact, Night, NightEvent
 from stepdown.registry import Registry
+from stepdown.settings import Settings
 
 A_PAGE = 30
 
@@ -78,6 +80,14 @@ def newest_nights(ledger: Ledger, task: str, before: str = "", most: int = A_PAG
     for row in ledger.rows(named):
         events[row.night].append(NightEvent(**row._mapping))
     return [_told(night, events[night.id]) for night in nights]
+
+
+def night_status(ledger: Ledger, settings: Settings, task: str) -> NightStatus | None:
+    """How far a task's nights are, and when the next one is due; None where it distils no students."""
+    declared = settings.tasks.get(task)
+    if declared is None or declared.student is None:
+        return None
+    return status(ledger, settings, task)
 
 
 def read_night(ledger: Ledger, task: str, name: str) -> OneNight | None:

@@ -50,7 +50,10 @@ def test_without_nights_it_says_when_the_first_is_or_how_to_have_one(
     page = words(nightly.html("/nights"))
     assert "There was no night yet" in page
     assert "02:30 UTC" in page
-    assert "[tasks.default.student]" in open_dashboard().html("/nights")
+    assert "02:30 UTC" in words(nightly.html("/"))
+    without = open_dashboard()
+    assert "[tasks.default.student]" in without.html("/nights")
+    assert "This task distils no students" in without.html("/")
 
 
 def test_a_night_is_shown_with_what_each_stage_did_and_decided(nightly: Dashboard, tmp_path: Path) -> None:
