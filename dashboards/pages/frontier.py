@@ -19,6 +19,7 @@ from dashboards.ahead import Preview
 from dashboards.charts.frontier import frontier_chart, in_force, looked_at
 from dashboards.charts.svg import draw
 from dashboards.figures import amount, estimate, percent_text
+from dashboards.moves import check_task, reason_of
 from dashboards.queries.frontier import Standing, standing_of
 from dashboards.site import Form, Site, Visit, action, done, page, preview
 from evals.bounds import apply, propose
@@ -29,7 +30,6 @@ PATH = "/frontier"
 AT = f"{PATH}/at"
 REVIEW = f"{PATH}/bound"
 EVERY_FIFTH = 5  # of the curve's points, in the table beside it
-MAX_REASON = 1000
 
 
 class Look(NamedTuple):
@@ -102,10 +102,7 @@ def review(visit: Visit) -> Response:
 
 def set_bound(visit: Visit, form: Form) -> Response:
     """Set a bound, by a promotion."""
-    if form["task"] != visit.task:
-        raise BadRequest(
-            f"the form is about task {form['task']!r:.200} and the page about {visit.task!r}", param="task"
-        )
+    check_task(visit, form)
     loss = _loss(form["loss"])
     promotion = apply(
         visit.site.ledger,
@@ -113,7 +110,7 @@ def set_bound(visit: Visit, form: Form) -> Response:
         visit.task,
         loss,
         actor=visit.person.name,
-        reason=form.get("reason").strip()[:MAX_REASON] or "on the dashboard",
+        reason=reason_of(form),
         after=form.whole("after"),
     )
     said = (

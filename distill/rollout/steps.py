@@ -16,7 +16,7 @@ from stepdown.errors import StepdownError
 from stepdown.ledger import Ledger
 from stepdown.records import ACTOR, Artifact, Deployed, Mode, Promotion
 from stepdown.registry import Registry
-from stepdown.rollback import ROLLBACK_OF, Rollback, author_of, rollback_of
+from stepdown.rollback import Rollback, author_of, rollback_of
 from stepdown.settings import Settings
 from stepdown.students import STUDENT
 
@@ -264,11 +264,10 @@ def _take_back(
 ) -> bool:
     if found is None:
         return False
-    numbers = {**evidence, ROLLBACK_OF: list(found.takes_back)}
     to = found.to
     if actor == ACTOR:  # an alarm takes back a student, and not the bound that a person set meanwhile
         to = to._replace(max_quality_loss=_deployed(history).max_quality_loss)
-    return _promote(ledger, task, history, to, actor, reason, numbers)
+    return _promote(ledger, task, history, to, actor, reason, {**evidence, **found.evidence})
 
 
 def _promote(

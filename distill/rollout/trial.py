@@ -151,5 +151,5 @@ def _imagined(newest: Promotion, rollback: Rollback) -> Promotion:
         **rollback.to._asdict(),
         actor=newest.actor,
         reason="",
-        evidence={ROLLBACK_OF: list(rollback.takes_back)},
+        evidence=rollback.evidence,
     )

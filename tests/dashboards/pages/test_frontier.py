@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from dashboards.moves import MAX_REASON
 from evals.frontier import FRONTIER, to_json
 from evals.refit import refit
 from stepdown.ledger import Ledger
@@ -237,6 +238,15 @@ def test_a_bound_is_reviewed_applied_and_recorded(open_dashboard: Open, ledger: 
     again = dashboard.post("/frontier/bound", **sent)
     assert again.status_code == 409
     assert Registry(ledger).current(scene.TASK) == after
+
+
+def test_a_reason_for_a_bound_is_as_long_as_one_for_any_move(dashboard: Dashboard) -> None:
+    sent = fields_of(dashboard.html("/frontier/bound", loss="0.03"))
+    sent["reason"] = "x" * (MAX_REASON + 1)
+    assert dashboard.post("/frontier/bound", **sent).status_code == 303
+    made = Registry(dashboard.ledger).current("default")
+    assert made is not None
+    assert made.reason == "x" * MAX_REASON
 
 
 def test_a_bound_without_a_reason_is_the_dashboards(dashboard: Dashboard) -> None:
