@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -174,17 +174,29 @@ class Form:
 
 Page = Callable[[Visit], Response]
 Action = Callable[[Visit, Form], Response]
+Answer = Callable[[Visit, Request], Awaitable[Response]]
 Streams = Callable[[Visit, Form], AsyncGenerator[bytes, None]]
 
 
 def page(site: Site, path: str, function: Page) -> Route:
     """A route that shows something."""
-    return Route(path, partial(_serve, site, function, None), methods=["GET"])
+
+    async def show(visit: Visit, _: Request) -> Response:
+        response = await run_in_threadpool(function, visit)
+        if (task := visit.query.get("task", site.tasks[0])) in site.tasks:
+            site.ahead.saw(task)
+        return response
+
+    return Route(path, partial(_serve, site, show), methods=["GET"])
 
 
 def action(site: Site, path: str, function: Action) -> Route:
     """A route that changes something, by a form."""
-    return Route(path, partial(_serve, site, None, function), methods=["POST"])
+
+    async def act(visit: Visit, request: Request) -> Response:
+        return await run_in_threadpool(function, visit, await read_form(visit, request))
+
+    return Route(path, partial(_serve, site, act), methods=["POST"])
 
 
 def stream(site: Site, path: str, function: Streams) -> Route:
@@ -224,18 +236,11 @@ def _fitting(said: str) -> str:
     return quoted
 
 
-async def _serve(site: Site, show: Page | None, act: Action | None, request: Request) -> Response:
+async def _serve(site: Site, answer: Answer, request: Request) -> Response:
     started = time.perf_counter()
     try:
         visit = await enter(site, request)
-        if act is not None:
-            form = await read_form(visit, request)
-            response = await run_in_threadpool(act, visit, form)
-        else:
-            assert show is not None
-            response = await run_in_threadpool(show, visit)
-            if (task := visit.query.get("task", site.tasks[0])) in site.tasks:
-                site.ahead.saw(task)
+        response = await answer(visit, request)
         _keep_cookies(visit, request, response)
     except Exception as error:
         response = refusal(site, request, error)

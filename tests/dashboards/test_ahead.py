@@ -96,6 +96,14 @@ def test_a_visit_makes_its_task_one_to_draw_ahead(open_dashboard: Open) -> None:
     assert seen == [("arrival", "first"), ("arrival", "second"), ("other", "second")]
 
 
+def test_a_form_that_is_sent_is_no_look_at_a_page(open_dashboard: Open) -> None:
+    dashboard = open_dashboard(tasks={"first": TaskSettings(), "second": TaskSettings()})
+    seen: list[tuple[str, str]] = []
+    assert dashboard.post("/playground/advice?task=second", user="What?").status_code == 200
+    dashboard.site.ahead.draw(previews(seen), "first")
+    assert "second" not in {task for _, task in seen}
+
+
 def test_a_visit_shows_what_was_drawn_ahead_and_what_is_in_force_now(open_dashboard: Open) -> None:
     dashboard = open_dashboard(kept_s=3600.0)
     writer = Writer(dashboard.ledger)
