@@ -15,11 +15,10 @@ from sqlalchemy import ColumnElement, select
 from dashboards.queries.filters import Filters
 from evals.rollups.due import Progress
 from evals.rollups.fill import PROGRESS
+from evals.rollups.hour import HOUR_MICROS
 from stepdown.ledger import Ledger, schema
 from stepdown.ledger.schema import EPOCH, MICROSECOND
 from stepdown.summaries import ALL_TASKS, Summaries
-
-HOUR_MICROS = 3_600_000_000
 
 
 class Span(NamedTuple):

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from distill.evaluation.asking import declared_task, small_of
 from distill.evaluation.economy import Trial, economy
 from distill.evaluation.held_out import datasets_of, trained_on
-from distill.evaluation.sample import Asked, is_of, is_whole, sampled
+from distill.evaluation.sample import IN_TRAFFIC, Asked, is_of, is_whole, sampled
 from distill.evaluation.suites import Bench, Ran, run_suite
 from distill.evidence import Calls, Evidence, Pairs, Timed
 from evals.metrics.intervals import Floats
@@ -33,7 +33,6 @@ from stepdown.students import served_name, with_student
 
 BESIDE = timedelta(minutes=10)
 UNNAMED = "(unreadable)"
-ANSWERING = (Role.LIVE, Role.SHADOW)
 
 
 def gather(
@@ -143,7 +142,7 @@ def _scores(outcomes: Outcomes, student: str | None, prompts: Sequence[Asked], c
     """
     calls = outcomes.calls
     wanted = (calls["tier"] == Tier.SMALL) & of_small(calls["model"], student)
-    of_student = calls[wanted & calls["ok"] & calls["role"].isin(ANSWERING)]
+    of_student = calls[wanted & calls["ok"] & calls["role"].isin(IN_TRAFFIC)]
     newest = of_student.drop_duplicates("request", keep="last").set_index("request")
     counted = newest[newest["drawn" if certify_on == JUDGED else "representative"]]
     good = (counted["good"] >= GOOD).astype(np.float64)

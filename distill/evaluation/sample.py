@@ -27,7 +27,7 @@ UNCONDITIONAL = (
     Reason.NO_SMALL_MODEL,
     Reason.ASLEEP,
 )
-ANSWERING = (Role.LIVE.value, Role.SHADOW.value)
+IN_TRAFFIC = (Role.LIVE, Role.SHADOW)  # roles in which a student is asked
 PAGE = 500
 
 _r, _d, _c = schema.requests, schema.decisions, schema.calls
@@ -91,7 +91,7 @@ def is_of(student: str | None) -> ColumnElement[bool]:
 
 def is_whole() -> ColumnElement[bool]:
     """Whether a call is a whole answer, given whatever the answers of others were."""
-    return and_(_c.c.role.in_(ANSWERING), _c.c.status == 200, _c.c.complete)
+    return and_(_c.c.role.in_(IN_TRAFFIC), _c.c.status == 200, _c.c.complete)
 
 
 def _pages(ledger: Ledger, task: str) -> Iterator[Sequence[Row[Any]]]:
