@@ -12,6 +12,7 @@ from matplotlib.ticker import PercentFormatter
 from evals.metrics.intervals import Estimate
 from evals.report.layout import decimal, dollars
 from evals.report.tree import Curves, Report
+from stepdown.errors import StepdownError
 
 INK, GREY, PALE = "#1b1f24", "#6e7781", "#d0d7de"
 ROUTER, BOUND = "#0550ae", "#a40e26"
@@ -24,7 +25,11 @@ BASELINES = {
 
 
 def write_png(report: Report, path: str | Path) -> None:
-    """Draw the cost-quality curve; where there is none yet, say what it needs."""
+    """Draw the cost-quality curve; where there is none yet, say what it needs.
+
+    Raises:
+        StepdownError: The file cannot be written.
+    """
     figure = Figure(figsize=(10.0, 5.4), dpi=160, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -32,7 +37,10 @@ def write_png(report: Report, path: str | Path) -> None:
         _explain(axes, report)
     else:
         _draw(axes, report, report.curves)
-    figure.savefig(path, format="png", metadata={"Software": None})
+    try:
+        figure.savefig(path, format="png", metadata={"Software": None})
+    except OSError as error:
+        raise StepdownError(f"the picture {str(path)!r} cannot be written: {error.strerror}") from error
 
 
 def _explain(axes: Axes, report: Report) -> None:

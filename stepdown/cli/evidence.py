@@ -8,7 +8,6 @@ from typing import IO
 import click
 
 from stepdown.cli.options import declared_task, open_ledger, settings_option, task_option
-from stepdown.errors import StepdownError
 from stepdown.settings import Settings
 
 
@@ -19,16 +18,15 @@ from stepdown.settings import Settings
 @click.option("--png", type=click.Path(dir_okay=False, path_type=Path), help="Draw the cost-quality curve.")
 def report(settings: Settings, task: str, as_json: bool, png: Path | None) -> None:
     """Say what was saved, net of everything, and what it cost in quality."""
-    from evals.report import build_report, render_text, to_json, write_png
+    from evals.report import build_report, render_text, to_json
 
     declared_task(settings, task)
     built = build_report(open_ledger(settings), settings, task)
     click.echo(to_json(built).decode() if as_json else render_text(built))
     if png is not None:
-        try:
-            write_png(built, png)
-        except OSError as error:
-            raise StepdownError(f"--png {str(png)!r} cannot be written: {error.strerror}") from error
+        from evals.report.chart import write_png
+
+        write_png(built, png)
         click.echo(f"The curve is drawn in {png}.", err=True)
 
 

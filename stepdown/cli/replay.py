@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import structs
 
-from stepdown.errors import NotEnoughEvidence, SettingsError, StepdownError
+from stepdown.errors import NotEnoughEvidence, SettingsError
 from stepdown.records import Artifact, Mode, Tier
 from stepdown.settings import DEFAULT_TASK, Settings, load_settings
 
@@ -244,17 +244,16 @@ def _conclude(
 ) -> None:
     from evals.replay.holdout import evaluate, outcomes
     from evals.replay.summary import held_out_lines, in_short
-    from evals.report import build_report, render_text, write_png
+    from evals.report import build_report, render_text
     from router.model import RouterModel
 
     task = service.settings.tasks[DEFAULT_TASK]
     report = build_report(service.ledger, service.settings, DEFAULT_TASK)
     click.echo("\n" + render_text(report))
     if png is not None:
-        try:
-            write_png(report, png)
-        except OSError as error:
-            raise StepdownError(f"--png {str(png)!r} cannot be written: {error.strerror}") from error
+        from evals.report.chart import write_png
+
+        write_png(report, png)
         click.echo(f"The curve is drawn in {png}.\n")
     model = RouterModel.from_bytes(router.content)
     result = evaluate(model, outcomes(learning, task), outcomes(held, task))

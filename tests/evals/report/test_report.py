@@ -11,12 +11,13 @@ import pytest
 from msgspec import structs
 from sqlalchemy import update
 
-from evals.report import build_report, render_text, to_json, write_png
+from evals.report import build_report, render_text, to_json
+from evals.report.chart import write_png
 from evals.report.keep import keep_report
 from evals.report.layout import WIDTH
 from router.fitting.fit import CALIBRATION_SHARE
 from router.fitting.splits import calibration_mask
-from stepdown.errors import SettingsError
+from stepdown.errors import SettingsError, StepdownError
 from stepdown.ledger import Ledger, schema
 from stepdown.records import Expense, Reason, Tier, Verdict
 from stepdown.registry import Registry
@@ -281,6 +282,12 @@ def test_where_strong_is_no_better_apgr_is_undefined_and_the_picture_is_drawn(
     assert "undefined" in render_text(report)
     assert json.loads(to_json(report))["curves"]["rankings"][0]["apgr"]["value"] is None
     write_png(report, tmp_path / "curve.png")
+
+
+def test_a_picture_that_cannot_be_written_is_said_by_its_name(ledger: Ledger, tmp_path: Path) -> None:
+    report, path = build_report(ledger, settings(), "default"), tmp_path / "nowhere" / "curve.png"
+    with pytest.raises(StepdownError, match="nowhere/curve.png' cannot be written: No such file"):
+        write_png(report, path)
 
 
 def test_named_requests_are_served_but_not_covered(ledger: Ledger) -> None:
