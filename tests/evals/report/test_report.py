@@ -286,7 +286,7 @@ def test_where_strong_is_no_better_apgr_is_undefined_and_the_picture_is_drawn(
 
 def test_a_picture_that_cannot_be_written_is_said_by_its_name(ledger: Ledger, tmp_path: Path) -> None:
     report, path = build_report(ledger, settings(), "default"), tmp_path / "nowhere" / "curve.png"
-    with pytest.raises(StepdownError, match="nowhere/curve.png' cannot be written: No such file"):
+    with pytest.raises(StepdownError, match=r"nowhere/curve\.png' cannot be written: No such file"):
         write_png(report, path)
 
 
