@@ -39,6 +39,7 @@ def test_three_nights(world: World) -> None:
     first = the_first_goes_live(world)
     the_second_is_stopped_by_the_gate(world, first)
     the_third_is_rolled_back(world, first)
+    assert world.deployed.student == first
 
 
 def the_first_goes_live(world: World) -> str:
